@@ -1,0 +1,1 @@
+//! rolecall: what people type.

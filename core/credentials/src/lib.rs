@@ -1,0 +1,1 @@
+//! Leases: fetch, serve, renew, stop; bindings and the switch.

@@ -1,0 +1,1 @@
+//! OIDC tokens, the keys that sign them, discovery and JWKS documents.

@@ -1,0 +1,1 @@
+//! Instance and container metadata protocols: a request in, an answer out.

@@ -1,0 +1,1 @@
+//! Who is calling: kernel evidence in, an attested workload out.

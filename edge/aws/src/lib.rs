@@ -1,0 +1,1 @@
+//! AWS through its official SDK: STS, and the host's own metadata service.

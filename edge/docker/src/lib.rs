@@ -1,0 +1,1 @@
+//! Container labels from the Docker Engine API over its unix socket.

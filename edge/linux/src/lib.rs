@@ -1,0 +1,1 @@
+//! The kernel: namespaces, sockets, cgroups, redirects; the only crate with unsafe code.

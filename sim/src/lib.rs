@@ -1,0 +1,1 @@
+//! The whole agent in one thread from one seed, with faults.

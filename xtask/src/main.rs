@@ -1,0 +1,2 @@
+//! demo, test, bench.
+fn main() {}
