@@ -1,0 +1,378 @@
+//! The agent's file: TOML in, checked settings out. Every error names its line.
+//!
+//! The structures here are the file as it is written; [`crate::settings`] turns them into what the
+//! agent works with. Unknown keys are errors: a misspelt `imdsv1` must not pass in silence.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use cloud::{AccountId, Region, RoleArn};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+use workload::{Application, Environment};
+
+/// The largest file that is read, in bytes.
+pub const CONFIG_MAX: usize = 4 * 1024 * 1024;
+
+/// The agent's file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where keys and the agent's own state are kept; readable by the agent alone.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    /// The region whose STS is asked.
+    #[serde(deserialize_with = "parsed")]
+    pub region: Region,
+    /// How workloads reach the agent.
+    #[serde(default)]
+    pub metadata: MetadataSection,
+    /// What the host says of itself, and what of it workloads may see.
+    #[serde(default)]
+    pub host: HostSection,
+    /// How STS is asked.
+    #[serde(default)]
+    pub sts: StsSection,
+    /// The issuer of web identity tokens.
+    pub issuer: Option<IssuerSection>,
+    /// Where requests are recorded.
+    #[serde(default)]
+    pub log: LogSection,
+    /// The socket for the operator's commands.
+    #[serde(default)]
+    pub admin: AdminSection,
+    /// Where container labels come from.
+    pub docker: Option<DockerSection>,
+    /// Which application gets which role.
+    #[serde(default, rename = "binding")]
+    pub bindings: Vec<Spanned<BindingSection>>,
+}
+
+/// `[metadata]`: how workloads reach the agent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetadataSection {
+    /// Development listeners that speak the instance protocol, for `workload` alone.
+    pub listen: Vec<SocketAddr>,
+    /// Development listeners that speak the ECS container protocol.
+    pub listen_container: Vec<SocketAddr>,
+    /// Development listeners that speak the EKS Pod Identity protocol.
+    pub listen_pod_identity: Vec<SocketAddr>,
+    /// Who is behind the development listeners: `application/environment/instance`.
+    pub workload: Option<String>,
+    /// The folder whose network namespaces are served.
+    pub namespaces: Option<PathBuf>,
+    /// How many hops an answer may travel, 1 to 64.
+    pub hop_limit: u8,
+    /// The most connections that one listener holds at once.
+    pub connections_max: usize,
+    /// The redirect for processes in the host's own namespace.
+    pub redirect: Option<RedirectSection>,
+    /// Lets a client's address decide where a rule names one. Addresses can be forged or reused.
+    pub trust_addresses: bool,
+}
+
+/// `[metadata.redirect]`: nftables sends the metadata addresses of the host's own namespace here.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectSection {
+    /// The loopback port that the agent listens on.
+    pub port: u16,
+    /// What becomes of the redirect when the agent stops.
+    #[serde(default)]
+    pub on_stop: OnStop,
+}
+
+/// What becomes of the redirect when the agent stops in order. A crash always keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// It stays: without an agent nobody gets anything.
+    #[default]
+    Keep,
+    /// It goes: the host's own role is reachable again.
+    Remove,
+}
+
+/// `[host]`: what the host says of itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostSection {
+    /// The host's own metadata service, such as `http://169.254.169.254`; absent where there is none.
+    pub metadata: Option<String>,
+    /// Paths below `meta-data/`, `dynamic/` or `user-data` that workloads may read besides the default.
+    pub allow: Vec<String>,
+    /// The instance id to answer with, instead of asking the host.
+    pub instance_id: Option<String>,
+    /// The zone, such as `eu-central-1a`.
+    pub availability_zone: Option<String>,
+    /// The zone's id, such as `euc1-az2`.
+    pub availability_zone_id: Option<String>,
+    /// The compute account.
+    #[serde(deserialize_with = "parsed_option")]
+    pub account: Option<AccountId>,
+    /// The hardware address.
+    pub mac: Option<String>,
+    /// The private address.
+    pub local_ipv4: Option<IpAddr>,
+    /// The instance's type.
+    pub instance_type: Option<String>,
+    /// The image.
+    pub ami_id: Option<String>,
+    /// The name.
+    pub hostname: Option<String>,
+    /// The architecture: `x86_64` or `arm64`.
+    pub architecture: Option<String>,
+}
+
+/// `[sts]`: how STS is asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StsSection {
+    /// Another endpoint than AWS's own.
+    pub endpoint: Option<String>,
+    /// How long one call may take, in seconds: 1 to 60.
+    pub timeout_s: u64,
+    /// A file of two lines, access key id and secret, for practice clouds; else the SDK's chain.
+    pub host_key_file: Option<PathBuf>,
+}
+
+/// `[issuer]`: our OIDC provider.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSection {
+    /// The issuer's address, as IAM knows it.
+    pub url: Spanned<String>,
+    /// How tokens are signed.
+    #[serde(default)]
+    pub algorithm: SigningAlgorithm,
+    /// Lets `url` be plain http: for practice clouds alone.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum SigningAlgorithm {
+    /// ECDSA over P-256 with SHA-256.
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+/// `[log]`: where requests are recorded.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// The access log's file; standard output where absent.
+    pub access: Option<PathBuf>,
+}
+
+/// `[admin]`: the socket for the operator's commands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSection {
+    /// The socket's path.
+    pub socket: PathBuf,
+}
+
+/// `[docker]`: where container labels come from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DockerSection {
+    /// The Engine API's socket.
+    pub socket: PathBuf,
+}
+
+/// `[[binding]]`: application and environment to role.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BindingSection {
+    /// The application.
+    #[serde(deserialize_with = "parsed")]
+    pub application: Application,
+    /// The environment.
+    #[serde(deserialize_with = "parsed")]
+    pub environment: Environment,
+    /// What a process must show to be this application.
+    #[serde(rename = "match", default)]
+    pub conditions: ConditionsSection,
+    /// The role in the application's own account.
+    #[serde(deserialize_with = "parsed")]
+    pub role: RoleArn,
+    /// How the role is asked for.
+    pub source: SourceKind,
+    /// The audience of the token: what the role's trust policy names. Web identity only.
+    pub audience: Option<String>,
+    /// The external id that the role's trust policy names. Assume role only.
+    pub external_id: Option<String>,
+    /// Session tags besides `application`, `environment` and `instance`.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Answers requests without a session token. Off by default.
+    #[serde(default)]
+    pub imdsv1: bool,
+    /// Whether credentials come from the binding or the host answers.
+    #[serde(default)]
+    pub switch: SwitchPosition,
+    /// The life of a lease, in minutes: 15 to 720.
+    #[serde(default = "default_duration")]
+    pub duration_minutes: u64,
+}
+
+/// `match = { … }`: each condition that is named must hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConditionsSection {
+    /// The network namespace's name, as a pattern.
+    pub netns: Option<String>,
+    /// The cgroup's path, as a pattern.
+    pub cgroup: Option<String>,
+    /// The systemd unit, as a pattern.
+    pub unit: Option<String>,
+    /// Container labels, each a pattern.
+    pub labels: BTreeMap<String, String>,
+    /// The client's network, such as `10.1.2.0/24`. Needs `metadata.trust_addresses`.
+    pub address: Option<String>,
+}
+
+/// How a role is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// With a token of our issuer.
+    WebIdentity,
+    /// With the host's own credentials.
+    AssumeRole,
+}
+
+/// The switch's position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwitchPosition {
+    /// Credentials come from the binding.
+    #[default]
+    On,
+    /// The host answers, through the allow-list.
+    Off,
+}
+
+/// The file cannot be used. Whoever wrote it must act.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {reason}")]
+pub struct ConfigError {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1; 0 where the whole file is meant.
+    pub line: usize,
+    /// What is wrong and how to mend it.
+    pub reason: String,
+}
+
+impl Config {
+    /// Parses the text of the file called `file`.
+    ///
+    /// # Errors
+    /// With the line of the first thing that is wrong.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let at = Place { file, text };
+        if text.len() > CONFIG_MAX {
+            return Err(at.whole(format!("the file is longer than {CONFIG_MAX} bytes")));
+        }
+        toml::from_str(text).map_err(|error| {
+            let reason = error.message().trim().to_owned();
+            error.span().map_or_else(|| at.whole(reason.clone()), |span| at.at(span.start, &reason))
+        })
+    }
+}
+
+/// A file's text, to turn offsets into lines.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) text: &'a str,
+}
+
+impl Place<'_> {
+    pub(crate) fn at(self, offset: usize, reason: &impl ToString) -> ConfigError {
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        ConfigError { file: self.file.to_owned(), line, reason: reason.to_string() }
+    }
+
+    /// At the line where `key` is set. The keys that this is used for occur once in a file.
+    pub(crate) fn key(self, key: &str, reason: &str) -> ConfigError {
+        let sets = |line: &str| {
+            line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let line = self.text.lines().position(sets).map_or(0, |line| line + 1);
+        ConfigError { file: self.file.to_owned(), line, reason: reason.to_owned() }
+    }
+
+    pub(crate) fn whole(self, reason: String) -> ConfigError {
+        ConfigError { file: self.file.to_owned(), line: 0, reason }
+    }
+}
+
+impl Default for MetadataSection {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            listen_container: Vec::new(),
+            listen_pod_identity: Vec::new(),
+            workload: None,
+            namespaces: None,
+            hop_limit: 1,
+            connections_max: 1024,
+            redirect: None,
+            trust_addresses: false,
+        }
+    }
+}
+
+impl Default for StsSection {
+    fn default() -> Self {
+        Self { endpoint: None, timeout_s: 10, host_key_file: None }
+    }
+}
+
+impl Default for AdminSection {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/rolecall/agent.sock") }
+    }
+}
+
+fn default_data() -> PathBuf {
+    PathBuf::from("/var/lib/rolecall")
+}
+
+const fn default_duration() -> u64 {
+    60
+}
+
+fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: Display,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+fn parsed_option<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: Display,
+{
+    parsed(deserializer).map(Some)
+}

@@ -1,0 +1,250 @@
+//! Sockets to requests: every connection of every door, over the one [`Engine`].
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metadata::{Answer, Body, Door};
+use secret::SecretBytes;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore, watch},
+    time::timeout_at,
+};
+
+use crate::{
+    access::{self, AccessLog},
+    clock,
+    engine::{Caller, Engine, Progress, Seen, Standing, Wanted},
+    host::Host,
+    identify::{Identity, Origin},
+};
+
+/// How long a client waits for a lease before it is told to come back. The whole chain of an SDK's
+/// attempt has one second.
+pub const WAIT_MAX: Duration = Duration::from_millis(800);
+/// How long the head of a request may take to arrive, or an idle connection may be kept.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head that are held.
+pub const HEAD_MAX: usize = 16 * 1024;
+
+/// Everything that a connection needs.
+#[derive(Debug)]
+pub struct Server {
+    /// The agent's state.
+    pub engine: Arc<Engine>,
+    /// Where requests are recorded.
+    pub log: AccessLog,
+    /// The host's own metadata service, for allow-listed paths.
+    pub host: Host,
+    /// Wakes the task that fetches leases.
+    pub nudge: Arc<Notify>,
+    /// Changes whenever a lease does.
+    pub leases_changed: watch::Receiver<u64>,
+}
+
+impl Server {
+    /// Accepts connections until the future is dropped. At most `connections_max` at once: the
+    /// others wait in the kernel's queue.
+    pub async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        origin: Arc<Origin>,
+        connections_max: usize,
+    ) {
+        let places = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            // Never closed, so a place always comes.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            while connections.try_join_next().is_some() {}
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let (server, origin) = (Arc::clone(&self), Arc::clone(&origin));
+                    connections.spawn(async move {
+                        server.connection(stream, peer, &origin).await;
+                        drop(place);
+                    });
+                }
+                // Out of descriptors or memory: give others time to end instead of spinning.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, origin: &Origin) {
+        let Identity { caller, door, uid } = origin.identify(&self.engine, &stream, peer).await;
+        // Small answers must not wait for the client's acknowledgements.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection { server: Arc::clone(self), door, uid, caller };
+        let connection = Arc::new(tokio::sync::Mutex::new(connection));
+        let service = service_fn(move |request| {
+            let connection = Arc::clone(&connection);
+            // HTTP/1 requests of one connection come one after the other: the lock is never waited for.
+            async move { Ok::<_, Infallible>(connection.lock().await.answer(request).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if served.is_err() {
+            // Abandoned, too slow, or not HTTP: hyper has answered what can be answered.
+            self.engine.counters.broken_connection();
+        }
+    }
+}
+
+/// One connection, whose other end does not change.
+struct Connection {
+    server: Arc<Server>,
+    door: Door,
+    uid: Option<u32>,
+    caller: Caller,
+}
+
+impl Connection {
+    async fn answer(&mut self, request: Request<Incoming>) -> Response<Full<SharedBody>> {
+        let started = Instant::now();
+        self.server.engine.refresh(&mut self.caller);
+        let (answer, seen) = self.decide(&request).await;
+        self.record(&request, &answer, &seen, started);
+        respond(answer)
+    }
+
+    async fn decide(&self, request: &Request<Incoming>) -> (Answer, Seen) {
+        let target = match request.uri().authority() {
+            None => request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+            Some(_) => request.uri().to_string(),
+        };
+        let headers =
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let asked = metadata::Request::new(request.method().as_str(), &target, headers);
+        let engine = &self.server.engine;
+        let (progress, mut seen) = engine.request(clock::now(), &self.caller, self.door, &asked);
+        let answer = match progress {
+            Progress::Answer(answer) => answer,
+            Progress::Wait(wanted) => self.server.wait(wanted, &mut seen).await,
+            Progress::Host(path) => self.server.host.answer(&path, asked.head()).await,
+        };
+        (answer, seen)
+    }
+
+    fn record(
+        &self,
+        request: &Request<Incoming>,
+        answer: &Answer,
+        seen: &Seen,
+        started: Instant,
+    ) {
+        let (workload, role, verdict) = match &self.caller.standing {
+            Standing::Known(known) => {
+                (Some(known.id.as_str()), Some(known.bound.role_text.as_str()), "attested")
+            }
+            Standing::Refused(refusal) => (None, None, refusal.word()),
+        };
+        let evidence = &self.caller.evidence;
+        self.server.log.record(&access::Entry {
+            time: clock::now().wall.to_string(),
+            workload,
+            evidence: access::Evidence {
+                netns: evidence.namespace.as_ref().map(|namespace| namespace.name.as_str()),
+                cgroup: evidence.cgroup.as_ref().map(workload::CgroupPath::as_str),
+                container: evidence.container.as_ref().map(|container| container.id.as_str()),
+                uid: self.uid,
+            },
+            verdict,
+            door: door_name(self.door),
+            method: known_method(request.method().as_str()),
+            class: seen.class,
+            status: answer.status,
+            notes: &seen.notes,
+            role: seen.lease.as_ref().and(role),
+            lease: seen.lease.as_ref().map(|lease| lease.id),
+            lease_age_s: seen.lease.as_ref().map(|lease| lease.age.as_secs()),
+            access_key_id: seen.lease.as_ref().map(|lease| lease.access_key_id.as_str()),
+            duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+    }
+}
+
+impl Server {
+    /// Waits for a lease, but not longer than an SDK does. The fetch does not belong to the
+    /// client: it goes on when the client hangs up.
+    async fn wait(&self, wanted: Wanted, seen: &mut Seen) -> Answer {
+        let deadline = tokio::time::Instant::now() + WAIT_MAX;
+        let mut changed = self.leases_changed.clone();
+        loop {
+            changed.mark_unchanged();
+            if let Some(answer) = self.engine.serve(clock::now(), &wanted, seen) {
+                return answer;
+            }
+            self.nudge.notify_one();
+            if !matches!(timeout_at(deadline, changed.changed()).await, Ok(Ok(()))) {
+                return self.engine.not_ready(&wanted, seen);
+            }
+        }
+    }
+}
+
+/// A body that hyper sends without copying it into memory of its own first; secret bytes are wiped
+/// when the last connection is done with them.
+#[derive(Debug)]
+struct SharedSecret(Arc<SecretBytes>);
+
+impl AsRef<[u8]> for SharedSecret {
+    fn as_ref(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+type SharedBody = Bytes;
+
+fn respond(answer: Answer) -> Response<Full<SharedBody>> {
+    let body = match answer.body {
+        Body::Empty => Bytes::new(),
+        Body::Text(text) => match text {
+            std::borrow::Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            std::borrow::Cow::Owned(text) => Bytes::from(text),
+        },
+        Body::Secret(bytes) => Bytes::from_owner(SharedSecret(bytes)),
+    };
+    let mut response = Response::new(Full::new(body));
+    // Statuses and headers come from our own tables: a value that does not fit is our fault, and
+    // must still not become an answer that looks like success.
+    *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
+        .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = hyper::header::HeaderValue::from_str(&value) {
+            let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
+            if let Ok(name) = name {
+                response.headers_mut().append(name, value);
+            }
+        }
+    }
+    response
+}
+
+/// The name of a door in logs.
+pub const fn door_name(door: Door) -> &'static str {
+    match door {
+        Door::Instance => "instance",
+        Door::Container => "container",
+        Door::PodIdentity => "pod-identity",
+    }
+}
+
+/// Methods are the client's words; only known ones go into the log.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
+}

@@ -1,0 +1,310 @@
+//! What the agent works with: the file's sections turned into the words of the core.
+//!
+//! A [`Settings`] is immutable. A reload makes a new one; whoever holds the old one finishes with it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use credentials::{Binding, Bindings, Source, Switch};
+use metadata::{AllowList, Facts};
+use toml::Spanned;
+use workload::{Conditions, InvalidRule, Rule, Rules, Workload};
+
+use crate::config::{
+    BindingSection, ConditionsSection, Config, ConfigError, HostSection, Place, SourceKind,
+    SwitchPosition,
+};
+
+/// What workloads may read of the host without its being named: what an SDK or an agent of the
+/// cloud's own needs to know where it runs. Nothing of it is a secret or proves an identity.
+pub const ALLOWED: [&str; 10] = [
+    "meta-data/ami-id",
+    "meta-data/hostname",
+    "meta-data/instance-id",
+    "meta-data/instance-type",
+    "meta-data/local-hostname",
+    "meta-data/local-ipv4",
+    "meta-data/mac",
+    "meta-data/placement/**",
+    "meta-data/services/**",
+    "dynamic/instance-identity/document",
+];
+
+/// The checked settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// Counts the reloads: a verdict holds for the settings it was made with.
+    pub generation: u64,
+    /// Who is who.
+    pub rules: Rules,
+    /// What the rule with the same index binds to.
+    pub by_rule: Vec<Arc<BoundRole>>,
+    /// What the instance says of itself.
+    pub facts: Facts,
+    /// What of the host workloads may read.
+    pub allow: AllowList,
+    /// Who is behind the development listeners.
+    pub development: Option<Development>,
+    /// Whether a rule looks at labels, so that containers must be asked for.
+    pub needs_labels: bool,
+    /// Whether a rule may look at addresses.
+    pub trust_addresses: bool,
+    /// The file as it was written, for what only a restart can change.
+    pub config: Config,
+}
+
+/// A binding in force.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BoundRole {
+    /// The binding.
+    pub binding: Binding,
+    /// Its role's ARN as text.
+    pub role_text: String,
+}
+
+/// The workload behind the development listeners.
+#[derive(Clone, Debug)]
+pub struct Development {
+    /// Who it is.
+    pub workload: Workload,
+    /// What it is bound to.
+    pub bound: Arc<BoundRole>,
+}
+
+impl Settings {
+    /// Reads a file and checks it.
+    ///
+    /// # Errors
+    /// With the line of the first thing that is wrong.
+    pub fn read(path: &Path, generation: u64) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            file: file.clone(),
+            line: 0,
+            reason: format!("cannot be read: {error}"),
+        })?;
+        Self::parse(&file, &text, generation)
+    }
+
+    /// Checks the text of the file called `file`.
+    ///
+    /// # Errors
+    /// With the line of the first thing that is wrong.
+    pub fn parse(file: &str, text: &str, generation: u64) -> Result<Self, ConfigError> {
+        let place = Place { file, text };
+        let config = Config::parse(file, text)?;
+        let (mut rules, mut by_rule, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bindings = Bindings::default();
+        let development = development_workload(&config, place)?;
+        for section in &config.bindings {
+            let at = |reason: &dyn ToString| place.at(section.span().start, &reason.to_string());
+            let binding = binding(section).map_err(|reason| at(&reason))?;
+            bindings.add(binding.clone()).map_err(|error| at(&error))?;
+            let role_text = binding.role.to_string();
+            let bound = Arc::new(BoundRole { binding, role_text });
+            if let Some(rule) = rule(section, &config, development.as_ref()).map_err(|e| at(&e))? {
+                rules.push(rule);
+                by_rule.push(Arc::clone(&bound));
+            }
+            all.push(bound);
+        }
+        check_sources(&config, place)?;
+        check_numbers(&config, place)?;
+        Ok(Self {
+            generation,
+            needs_labels: config.bindings.iter().any(|b| !b.get_ref().conditions.labels.is_empty()),
+            trust_addresses: config.metadata.trust_addresses,
+            rules: Rules::new(rules),
+            by_rule,
+            facts: facts(&config.host, &config, place)?,
+            allow: allow(&config.host, place)?,
+            development: resolve(development, &all, place)?,
+            config,
+        })
+    }
+
+    /// All bindings that a rule leads to.
+    pub fn bound(&self) -> impl Iterator<Item = &Arc<BoundRole>> {
+        self.by_rule.iter().chain(self.development.as_ref().map(|development| &development.bound))
+    }
+}
+
+fn binding(section: &Spanned<BindingSection>) -> Result<Binding, String> {
+    let section = section.get_ref();
+    let source = match (section.source, &section.audience, &section.external_id) {
+        (SourceKind::WebIdentity, audience, None) => Source::WebIdentity {
+            audience: audience.clone().unwrap_or_else(|| "sts.amazonaws.com".to_owned()),
+        },
+        (SourceKind::AssumeRole, None, external_id) => {
+            Source::AssumeRole { external_id: external_id.clone() }
+        }
+        (SourceKind::WebIdentity, _, Some(_)) => {
+            return Err("`external_id` belongs to `source = \"assume-role\"`".to_owned());
+        }
+        (SourceKind::AssumeRole, Some(_), _) => {
+            return Err("`audience` belongs to `source = \"web-identity\"`".to_owned());
+        }
+    };
+    let switch = match section.switch {
+        SwitchPosition::On => Switch::On,
+        SwitchPosition::Off => Switch::Off,
+    };
+    let binding = Binding {
+        application: section.application.clone(),
+        environment: section.environment.clone(),
+        role: section.role.clone(),
+        source,
+        tags: section.tags.clone(),
+        imds_v1: section.imdsv1,
+        switch,
+        duration: Duration::from_secs(section.duration_minutes.saturating_mul(60)),
+    };
+    binding.check().map_err(|fault| fault.to_string())?;
+    Ok(binding)
+}
+
+/// The rule of a binding. Only the development listener's binding may have none.
+fn rule(
+    section: &Spanned<BindingSection>,
+    config: &Config,
+    development: Option<&Workload>,
+) -> Result<Option<Rule>, String> {
+    let section = section.get_ref();
+    let conditions = conditions(&section.conditions).map_err(|error| error.to_string())?;
+    if conditions.address.is_some() && !config.metadata.trust_addresses {
+        return Err("`address` decides only with `metadata.trust_addresses = true`: addresses \
+                    can be forged and are reused"
+            .to_owned());
+    }
+    let develops = development.is_some_and(|workload| {
+        workload.application == section.application && workload.environment == section.environment
+    });
+    if conditions.is_empty() && develops {
+        return Ok(None);
+    }
+    let rule = Rule::new(section.application.clone(), section.environment.clone(), conditions);
+    rule.map(Some).map_err(|error| error.to_string())
+}
+
+fn conditions(section: &ConditionsSection) -> Result<Conditions, InvalidRule> {
+    let mut conditions = Conditions::default();
+    if let Some(pattern) = &section.netns {
+        conditions = conditions.with_netns(pattern)?;
+    }
+    if let Some(pattern) = &section.cgroup {
+        conditions = conditions.with_cgroup(pattern)?;
+    }
+    if let Some(pattern) = &section.unit {
+        conditions = conditions.with_unit(pattern)?;
+    }
+    for (name, pattern) in &section.labels {
+        conditions = conditions.with_label(name, pattern)?;
+    }
+    if let Some(network) = &section.address {
+        conditions = conditions.with_address(network)?;
+    }
+    Ok(conditions)
+}
+
+fn development_workload(
+    config: &Config,
+    place: Place<'_>,
+) -> Result<Option<Workload>, ConfigError> {
+    let metadata = &config.metadata;
+    let listens = [&metadata.listen, &metadata.listen_container, &metadata.listen_pod_identity];
+    if let Some(address) = listens.into_iter().flatten().find(|a| !a.ip().is_loopback()) {
+        let reason = format!("a development listener must be on loopback, not `{address}`");
+        return Err(place.key("listen", &reason));
+    }
+    match (&metadata.workload, listens.iter().all(|addresses| addresses.is_empty())) {
+        (Some(text), _) => {
+            let parsed = text.parse::<Workload>();
+            parsed.map(Some).map_err(|error| place.key("workload", &error.to_string()))
+        }
+        (None, true) => Ok(None),
+        (None, false) => Err(place.key(
+            "listen",
+            "a development listener needs `workload = \"application/environment/instance\"`: \
+             whoever connects is that workload",
+        )),
+    }
+}
+
+fn resolve(
+    workload: Option<Workload>,
+    all: &[Arc<BoundRole>],
+    place: Place<'_>,
+) -> Result<Option<Development>, ConfigError> {
+    let Some(workload) = workload else { return Ok(None) };
+    let bound = all.iter().find(|bound| {
+        bound.binding.application == workload.application
+            && bound.binding.environment == workload.environment
+    });
+    let missing = || {
+        let (application, environment) = (&workload.application, &workload.environment);
+        place.key(
+            "workload",
+            &format!("there is no [[binding]] for application `{application}` and environment `{environment}`"),
+        )
+    };
+    let bound = Arc::clone(bound.ok_or_else(missing)?);
+    Ok(Some(Development { workload, bound }))
+}
+
+fn check_sources(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
+    if config.issuer.is_some() {
+        return Ok(());
+    }
+    let signed = config.bindings.iter().find(|b| b.get_ref().source == SourceKind::WebIdentity);
+    signed.map_or(Ok(()), |section| {
+        Err(place.at(
+            section.span().start,
+            &"`source = \"web-identity\"` needs an [issuer] section with its `url`",
+        ))
+    })
+}
+
+fn check_numbers(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
+    let metadata = &config.metadata;
+    if !(1..=64).contains(&metadata.hop_limit) {
+        return Err(place.key("hop_limit", "`hop_limit` must be 1 to 64 hops"));
+    }
+    if !(1..=65_536).contains(&metadata.connections_max) {
+        return Err(place.key("connections_max", "`connections_max` must be 1 to 65536"));
+    }
+    if !(1..=60).contains(&config.sts.timeout_s) {
+        return Err(place.key("timeout_s", "`timeout_s` must be 1 to 60 seconds"));
+    }
+    Ok(())
+}
+
+fn allow(host: &HostSection, place: Place<'_>) -> Result<AllowList, ConfigError> {
+    let named = host.allow.iter().map(String::as_str);
+    AllowList::parse(ALLOWED.into_iter().chain(named))
+        .map_err(|error| place.key("allow", &error.to_string()))
+}
+
+fn facts(host: &HostSection, config: &Config, place: Place<'_>) -> Result<Facts, ConfigError> {
+    let local_ipv4 = match host.local_ipv4 {
+        None => None,
+        Some(std::net::IpAddr::V4(address)) => Some(address),
+        Some(std::net::IpAddr::V6(address)) => {
+            return Err(place.key("local_ipv4", &format!("`{address}` is no IPv4 address")));
+        }
+    };
+    Ok(Facts {
+        instance_id: host.instance_id.clone(),
+        instance_type: host.instance_type.clone(),
+        ami_id: host.ami_id.clone(),
+        architecture: host.architecture.clone(),
+        account: host.account,
+        // Where the host answers, its own words stand; else the region that STS is asked in.
+        region: host.metadata.is_none().then(|| config.region.clone()),
+        availability_zone: host.availability_zone.clone(),
+        availability_zone_id: host.availability_zone_id.clone(),
+        hostname: host.hostname.clone(),
+        local_ipv4,
+        mac: host.mac.clone(),
+        partition: None,
+        pending_time: None,
+    })
+}
