@@ -144,24 +144,24 @@ fn write_all(queue: &Receiver<Vec<u8>>, lost: &AtomicU64, mut out: impl Write) {
             Err(TryRecvError::Disconnected) => break,
             Err(TryRecvError::Empty) => {
                 // Nothing waits: what was written becomes visible before the thread sleeps.
-                count_failure(out.flush(), lost, 0);
+                count_failure(&out.flush(), lost, 0);
                 match queue.recv() {
                     Ok(line) => line,
                     Err(_) => break,
                 }
             }
         };
-        count_failure(out.write_all(&line), lost, 1);
+        count_failure(&out.write_all(&line), lost, 1);
         let missing = lost.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let line = format!("{{\"lost\":{missing}}}\n");
-            count_failure(out.write_all(line.as_bytes()), lost, missing);
+            count_failure(&out.write_all(line.as_bytes()), lost, missing);
         }
     }
-    count_failure(out.flush(), lost, 0);
+    count_failure(&out.flush(), lost, 0);
 }
 
-fn count_failure(result: io::Result<()>, lost: &AtomicU64, lines: u64) {
+fn count_failure(result: &io::Result<()>, lost: &AtomicU64, lines: u64) {
     if result.is_err() {
         lost.fetch_add(lines, Ordering::Relaxed);
     }

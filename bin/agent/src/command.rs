@@ -1,8 +1,22 @@
 //! What can be typed: `rolecall-agent` and its commands.
 
-use std::path::PathBuf;
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use linux::{Namespace, Process, Redirect as Rules, RedirectStatus};
+use serde_json::{Value, json};
+
+use crate::{
+    admin::{self, AdminError, Ask},
+    config::ConfigError,
+    explain, report, run,
+    settings::Settings,
+};
 
 /// Hands each workload on this host the credentials of its own account.
 #[derive(Debug, Parser)]
@@ -96,6 +110,225 @@ pub enum Redirect {
     Status,
     /// Take it away: processes of the host reach the host's own role again.
     Remove,
+}
+
+/// Why a command failed, and with that its exit code.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Start(#[from] run::StartError),
+    #[error(transparent)]
+    Namespace(#[from] linux::NamespaceError),
+    #[error(transparent)]
+    Process(#[from] linux::ProcessError),
+    #[error(transparent)]
+    Look(#[from] explain::LookError),
+    #[error(transparent)]
+    Redirect(#[from] linux::RedirectError),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Does what was typed. Exit codes: 0 done, 1 refused or failed, 2 a broken file.
+pub fn execute(arguments: &Arguments) -> ExitCode {
+    let done = match &arguments.command {
+        None | Some(Command::Run) => run_agent(&arguments.config).map(|()| None),
+        Some(command) => command.execute(&arguments.config).map(Some),
+    };
+    match done {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(answer)) => {
+            print(arguments.output, &answer);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            report(&failure.to_string());
+            match failure {
+                Failure::Config(_) | Failure::Start(run::StartError::Config(_)) => {
+                    ExitCode::from(2)
+                }
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run_agent(config: &Path) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
+    let writer = runtime.block_on(run::run(config))?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    writer.join();
+    Ok(())
+}
+
+impl Command {
+    fn execute(&self, config: &Path) -> Result<Value, Failure> {
+        let socket = || Settings::read(config, 0).map(|s| s.config.admin.socket);
+        match self {
+            Self::Run => Ok(Value::Null),
+            Self::Check => Ok(check(&Settings::read(config, 0)?)),
+            Self::Attach(attach) => attach.execute(&socket()?),
+            Self::Detach { name } => {
+                Ok(admin::ask(&socket()?, &Ask::Detach { name: name.clone() }, None)?)
+            }
+            Self::Explain { pid } => explain_process(config, *pid),
+            Self::Environment { pid, door } => {
+                let answer = admin::ask(&socket()?, &Ask::Environment { pid: *pid }, None)?;
+                Ok(variables(*door, &answer))
+            }
+            Self::Status => Ok(admin::ask(&socket()?, &Ask::Status, None)?),
+            Self::Reload => Ok(admin::ask(&socket()?, &Ask::Reload, None)?),
+            Self::Redirect(redirect) => redirect.execute(config),
+        }
+    }
+}
+
+impl Attach {
+    fn execute(&self, socket: &Path) -> Result<Value, Failure> {
+        let (namespace, pinned) = match (&self.netns, self.pid) {
+            (Some(path), _) => (Namespace::open(path)?, None),
+            (None, Some(pid)) => {
+                let process = Process::open(pid)?;
+                (process.namespace()?, explain::pin(&process)?)
+            }
+            (None, None) => return Err(Failure::Other("name --netns or --pid".to_owned())),
+        };
+        let ask = Ask::Attach { name: self.name.clone(), pinned };
+        Ok(admin::ask(socket, &ask, Some(&namespace))?)
+    }
+}
+
+impl Redirect {
+    fn execute(self, config: &Path) -> Result<Value, Failure> {
+        let settings = Settings::read(config, 0)?;
+        match self {
+            Self::Remove => {
+                Rules::remove()?;
+                Ok(json!({ "redirect": "removed" }))
+            }
+            Self::Status => {
+                let Some(section) = settings.config.metadata.redirect else {
+                    return Ok(json!({ "redirect": "not configured" }));
+                };
+                Ok(match Rules::to_loopback(section.port).status()? {
+                    RedirectStatus::Absent => json!({ "redirect": "absent" }),
+                    RedirectStatus::Installed => json!({ "redirect": "installed" }),
+                    RedirectStatus::Different { listing } => {
+                        json!({ "redirect": "different from the file's", "listing": listing })
+                    }
+                })
+            }
+        }
+    }
+}
+
+/// Asks the running agent, which knows attached namespaces; without one, says what the file means.
+fn explain_process(config: &Path, pid: u32) -> Result<Value, Failure> {
+    let settings = Settings::read(config, 0)?;
+    match admin::ask(&settings.config.admin.socket, &Ask::Explain { pid }, None) {
+        Err(AdminError::NoAgent { .. }) => {}
+        answer => return Ok(answer?),
+    }
+    let folder = settings.config.metadata.namespaces.clone();
+    let seen = explain::look_at(pid, |inode| named(folder.as_deref()?, inode))?;
+    let mut answer = explain::explain(&settings, &seen);
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("agent".to_owned(), json!("not running: this is what the file means"));
+    }
+    Ok(answer)
+}
+
+/// The file in the watched folder that is this namespace.
+fn named(folder: &Path, inode: u64) -> Option<workload::Namespace> {
+    let mut files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let file = files.find(|f| Namespace::open(f.path()).is_ok_and(|n| n.inode() == inode))?;
+    let name = file.file_name().to_string_lossy().into_owned();
+    Some(workload::Namespace { name, inode, pinned: None })
+}
+
+/// The variables that point an SDK at a container door.
+fn variables(door: ContainerDoor, answer: &Value) -> Value {
+    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    match door {
+        ContainerDoor::Ecs => json!({
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": format!("/v2/credentials/{}", text("id")),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": text("token"),
+        }),
+        ContainerDoor::PodIdentity => json!({
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": text("token"),
+        }),
+    }
+}
+
+fn check(settings: &Settings) -> Value {
+    let bindings: Vec<Value> = settings
+        .bound()
+        .map(|bound| {
+            json!({
+                "application": bound.binding.application.as_str(),
+                "environment": bound.binding.environment.as_str(),
+                "role": bound.role_text,
+                "switch": matches!(bound.binding.switch, credentials::Switch::On),
+                "imdsv1": bound.binding.imds_v1,
+            })
+        })
+        .collect();
+    json!({ "file": "right", "bindings": bindings, "cgroups": explain::has_cgroups() })
+}
+
+/// Prints an answer. What the operator asked to see may hold a container secret: it goes to
+/// standard output and nowhere else.
+#[expect(clippy::print_stdout, reason = "this is what standard output is for")]
+fn print(output: Output, answer: &Value) {
+    match output {
+        Output::Json => println!("{answer:#}"),
+        Output::Text => {
+            let mut text = String::new();
+            lines(&mut text, 0, answer);
+            print!("{text}");
+        }
+    }
+}
+
+fn lines(text: &mut String, depth: usize, value: &Value) {
+    let pad = "  ".repeat(depth);
+    let scalar = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.replace('\n', &format!("\n{pad}  ")),
+        other => other.to_string(),
+    };
+    // Writing to a String cannot fail.
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if value.is_object() || value.is_array() {
+                    let _ = writeln!(text, "{pad}{key}:");
+                    lines(text, depth + 1, value);
+                } else {
+                    let _ = writeln!(text, "{pad}{key}: {}", scalar(value));
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                if item.is_object() {
+                    lines(text, depth, item);
+                    text.push('\n');
+                } else {
+                    let _ = writeln!(text, "{pad}{}", scalar(item));
+                }
+            }
+        }
+        other => {
+            let _ = writeln!(text, "{pad}{}", scalar(other));
+        }
+    }
 }
 
 const EXAMPLES: &str = "\

@@ -78,7 +78,7 @@ pub struct MetadataSection {
 }
 
 /// `[metadata.redirect]`: nftables sends the metadata addresses of the host's own namespace here.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct RedirectSection {
     /// The loopback port that the agent listens on.
@@ -131,7 +131,7 @@ pub struct HostSection {
 }
 
 /// `[sts]`: how STS is asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct StsSection {
     /// Another endpoint than AWS's own.
@@ -169,7 +169,7 @@ pub enum SigningAlgorithm {
 }
 
 /// `[log]`: where requests are recorded.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSection {
     /// The access log's file; standard output where absent.
@@ -177,7 +177,7 @@ pub struct LogSection {
 }
 
 /// `[admin]`: the socket for the operator's commands.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSection {
     /// The socket's path.
@@ -185,7 +185,7 @@ pub struct AdminSection {
 }
 
 /// `[docker]`: where container labels come from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct DockerSection {
     /// The Engine API's socket.
@@ -311,7 +311,9 @@ impl Place<'_> {
     /// At the line where `key` is set. The keys that this is used for occur once in a file.
     pub(crate) fn key(self, key: &str, reason: &str) -> ConfigError {
         let sets = |line: &str| {
-            line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+            line.trim_start()
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
         };
         let line = self.text.lines().position(sets).map_or(0, |line| line + 1);
         ConfigError { file: self.file.to_owned(), line, reason: reason.to_owned() }
@@ -335,6 +337,16 @@ impl Default for MetadataSection {
             redirect: None,
             trust_addresses: false,
         }
+    }
+}
+
+impl MetadataSection {
+    /// What cannot be changed while sockets are open.
+    pub(crate) fn sockets(&self) -> impl PartialEq + use<'_> {
+        (
+            (&self.listen, &self.listen_container, &self.listen_pod_identity),
+            (&self.namespaces, self.hop_limit, self.connections_max, &self.redirect),
+        )
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     access::{self, AccessLog},
     clock,
     engine::{Caller, Engine, Progress, Seen, Standing, Wanted},
+    fetch,
     host::Host,
     identify::{Identity, Origin},
 };
@@ -112,7 +113,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn answer(&mut self, request: Request<Incoming>) -> Response<Full<SharedBody>> {
+    async fn answer(&mut self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         self.server.engine.refresh(&mut self.caller);
         let (answer, seen) = self.decide(&request).await;
@@ -129,22 +130,17 @@ impl Connection {
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let asked = metadata::Request::new(request.method().as_str(), &target, headers);
         let engine = &self.server.engine;
-        let (progress, mut seen) = engine.request(clock::now(), &self.caller, self.door, &asked);
+        let (now, random) = (clock::now(), fetch::random());
+        let (progress, mut seen) = engine.request(now, &self.caller, self.door, &asked, random);
         let answer = match progress {
             Progress::Answer(answer) => answer,
             Progress::Wait(wanted) => self.server.wait(wanted, &mut seen).await,
-            Progress::Host(path) => self.server.host.answer(&path, asked.head()).await,
+            Progress::Host(path, left) => self.server.host.answer(&path, left).await,
         };
         (answer, seen)
     }
 
-    fn record(
-        &self,
-        request: &Request<Incoming>,
-        answer: &Answer,
-        seen: &Seen,
-        started: Instant,
-    ) {
+    fn record(&self, request: &Request<Incoming>, answer: &Answer, seen: &Seen, started: Instant) {
         let (workload, role, verdict) = match &self.caller.standing {
             Standing::Known(known) => {
                 (Some(known.id.as_str()), Some(known.bound.role_text.as_str()), "attested")
@@ -170,7 +166,10 @@ impl Connection {
             role: seen.lease.as_ref().and(role),
             lease: seen.lease.as_ref().map(|lease| lease.id),
             lease_age_s: seen.lease.as_ref().map(|lease| lease.age.as_secs()),
-            access_key_id: seen.lease.as_ref().map(|lease| lease.access_key_id.as_str()),
+            access_key_id: seen
+                .lease
+                .as_ref()
+                .map(|lease| lease.credentials.access_key_id.as_str()),
             duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         });
     }
@@ -189,7 +188,7 @@ impl Server {
             }
             self.nudge.notify_one();
             if !matches!(timeout_at(deadline, changed.changed()).await, Ok(Ok(()))) {
-                return self.engine.not_ready(&wanted, seen);
+                return self.engine.not_ready(clock::now(), &wanted);
             }
         }
     }
@@ -206,9 +205,7 @@ impl AsRef<[u8]> for SharedSecret {
     }
 }
 
-type SharedBody = Bytes;
-
-fn respond(answer: Answer) -> Response<Full<SharedBody>> {
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
     let body = match answer.body {
         Body::Empty => Bytes::new(),
         Body::Text(text) => match text {

@@ -92,16 +92,14 @@ impl Settings {
     pub fn parse(file: &str, text: &str, generation: u64) -> Result<Self, ConfigError> {
         let place = Place { file, text };
         let config = Config::parse(file, text)?;
-        let (mut rules, mut by_rule, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bindings = Bindings::default();
         let development = development_workload(&config, place)?;
-        for section in &config.bindings {
-            let at = |reason: &dyn ToString| place.at(section.span().start, &reason.to_string());
-            let binding = binding(section).map_err(|reason| at(&reason))?;
-            bindings.add(binding.clone()).map_err(|error| at(&error))?;
+        let bindings = bindings(&config, place)?;
+        let (mut rules, mut by_rule, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for (section, binding) in config.bindings.iter().zip(bindings.iter()) {
             let role_text = binding.role.to_string();
-            let bound = Arc::new(BoundRole { binding, role_text });
-            if let Some(rule) = rule(section, &config, development.as_ref()).map_err(|e| at(&e))? {
+            let bound = Arc::new(BoundRole { binding: binding.clone(), role_text });
+            let rule = rule(section, &config, development.as_ref());
+            if let Some(rule) = rule.map_err(|error| place.at(section.span().start, &error))? {
                 rules.push(rule);
                 by_rule.push(Arc::clone(&bound));
             }
@@ -128,11 +126,22 @@ impl Settings {
     }
 }
 
+fn bindings(config: &Config, place: Place<'_>) -> Result<Bindings, ConfigError> {
+    let starts: Vec<usize> = config.bindings.iter().map(|section| section.span().start).collect();
+    let mut list = Vec::with_capacity(starts.len());
+    for section in &config.bindings {
+        list.push(binding(section).map_err(|reason| place.at(section.span().start, &reason))?);
+    }
+    Bindings::new(list).map_err(|error| {
+        place.at(starts.get(error.index).copied().unwrap_or_default(), &error.fault)
+    })
+}
+
 fn binding(section: &Spanned<BindingSection>) -> Result<Binding, String> {
     let section = section.get_ref();
     let source = match (section.source, &section.audience, &section.external_id) {
         (SourceKind::WebIdentity, audience, None) => Source::WebIdentity {
-            audience: audience.clone().unwrap_or_else(|| "sts.amazonaws.com".to_owned()),
+            audience: audience.clone().unwrap_or_else(|| Binding::AUDIENCE_DEFAULT.to_owned()),
         },
         (SourceKind::AssumeRole, None, external_id) => {
             Source::AssumeRole { external_id: external_id.clone() }
@@ -148,7 +157,7 @@ fn binding(section: &Spanned<BindingSection>) -> Result<Binding, String> {
         SwitchPosition::On => Switch::On,
         SwitchPosition::Off => Switch::Off,
     };
-    let binding = Binding {
+    Ok(Binding {
         application: section.application.clone(),
         environment: section.environment.clone(),
         role: section.role.clone(),
@@ -157,9 +166,7 @@ fn binding(section: &Spanned<BindingSection>) -> Result<Binding, String> {
         imds_v1: section.imdsv1,
         switch,
         duration: Duration::from_secs(section.duration_minutes.saturating_mul(60)),
-    };
-    binding.check().map_err(|fault| fault.to_string())?;
-    Ok(binding)
+    })
 }
 
 /// The rule of a binding. Only the development listener's binding may have none.

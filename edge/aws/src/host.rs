@@ -20,6 +20,8 @@ pub struct HostMetadata {
 pub struct HostAnswer {
     /// The HTTP status.
     pub status: u16,
+    /// The type of the body, where one was named.
+    pub content_type: Option<String>,
     /// The body, at most 256 KiB.
     pub body: Bytes,
 }
@@ -99,7 +101,12 @@ impl HostMetadata {
         let mut request = self.request(Method::GET, path)?;
         request.headers_mut().insert("x-aws-ec2-metadata-token", token);
         let answer = self.plain.send(request).await?;
-        Ok(HostAnswer { status: answer.status().as_u16(), body: answer.into_body() })
+        let content_type = answer.headers().get(http::header::CONTENT_TYPE);
+        Ok(HostAnswer {
+            status: answer.status().as_u16(),
+            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            body: answer.into_body(),
+        })
     }
 
     async fn token(&self) -> Result<http::HeaderValue, PlainError> {
