@@ -1,1 +1,26 @@
 //! The practice cloud and the practice host that the demo, the tests and the benchmarks run in.
+//!
+//! This crate exists because three programs need the same stage, and because it starts programs:
+//! no other crate may. It holds no logic of Rolecall's own, so that nothing on the stage can agree
+//! with the agent by sharing its mistakes.
+//!
+//! - [`tools`] says where the programs are that the stage needs; [`setup`] installs them.
+//! - [`cloud`] is a real moto server behind a gate that is as strict as AWS.
+//! - [`proxy`] stands between two peers and breaks what passes.
+//! - [`host`] is a private place with network namespaces and cgroups of its own.
+//! - [`agent`] starts an agent and reads what it recorded.
+//! - [`clients`] are unchanged programs with the real AWS SDKs.
+//! - [`program`] starts all of these, waits no longer than told, and leaves nothing behind.
+//!
+//! INVARIANT (NothingLeft): whatever this crate makes on a machine is gone when the value that
+//! stands for it is dropped, and also when the process is killed: a guard outlives it.
+
+pub mod agent;
+pub mod clients;
+pub mod cloud;
+mod guard;
+pub mod host;
+pub mod program;
+pub mod proxy;
+pub mod setup;
+pub mod tools;

