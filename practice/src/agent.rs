@@ -169,7 +169,9 @@ impl Agent {
             notify.set_read_timeout(Some(Duration::from_millis(200)))?;
             match notify.recv(&mut said) {
                 Ok(length) => break said.get(..length) == Some(b"READY=1".as_slice()),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     let alive = self.running.as_mut().is_some_and(Running::is_running);
                     if !alive || began.elapsed() > START {
                         break false;
@@ -227,7 +229,8 @@ impl Agent {
     /// # Errors
     /// Where it cannot be run.
     pub fn attempt(&self, arguments: &[&str]) -> Result<Finished, AgentError> {
-        let invocation = self.plan.invocation().args(["-o", "json"]).args(arguments.iter().copied());
+        let invocation =
+            self.plan.invocation().args(["-o", "json"]).args(arguments.iter().copied());
         Ok(invocation.run(COMMAND)?)
     }
 

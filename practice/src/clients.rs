@@ -32,7 +32,8 @@ pub enum Client {
 
 impl Client {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Python, Self::Cli, Self::Java, Self::Js, Self::Go, Self::Rust];
+    pub const ALL: [Self; 6] =
+        [Self::Python, Self::Cli, Self::Java, Self::Js, Self::Go, Self::Rust];
 
     /// Its short name, which is also in its answer.
     pub fn name(self) -> &'static str {
@@ -188,7 +189,8 @@ impl Answer {
     /// # Errors
     /// [`ClientError::Words`] where it is another line.
     pub fn parse(line: &str) -> Result<Self, ClientError> {
-        serde_json::from_str(line).map_err(|source| ClientError::Words { line: line.to_owned(), source })
+        serde_json::from_str(line)
+            .map_err(|source| ClientError::Words { line: line.to_owned(), source })
     }
 }
 
@@ -240,7 +242,8 @@ fn cli(
         place(errand.dress(invocation)).run(left)?.success()
     };
     let said = run(&["sts", "get-caller-identity", "--output", "json"])?.stdout;
-    let caller: Caller = serde_json::from_str(&said).map_err(|source| ClientError::Words { line: said, source })?;
+    let caller: Caller =
+        serde_json::from_str(&said).map_err(|source| ClientError::Words { line: said, source })?;
     if let Some(bucket) = &errand.bucket {
         let (written, read) = (errand.home.join("written.txt"), errand.home.join("read.txt"));
         fs::write(&written, &caller.arn)?;
@@ -248,7 +251,10 @@ fn cli(
         run(&["s3", "cp", "--only-show-errors", &written.to_string_lossy(), &there])?;
         run(&["s3", "cp", "--only-show-errors", &there, &read.to_string_lossy()])?;
         if fs::read(&read)? != caller.arn.as_bytes() {
-            return Err(ClientError::Changed { bucket: bucket.clone(), object: CLI_OBJECT.to_owned() });
+            return Err(ClientError::Changed {
+                bucket: bucket.clone(),
+                object: CLI_OBJECT.to_owned(),
+            });
         }
     }
     Ok(Answer {

@@ -69,7 +69,10 @@ impl Layout {
             compute: "111111111111".to_owned(),
             issuer: None,
             audience: "sts.amazonaws.com".to_owned(),
-            applications: vec![Application::new("orders", "222222222222"), Application::new("billing", "333333333333")],
+            applications: vec![
+                Application::new("orders", "222222222222"),
+                Application::new("billing", "333333333333"),
+            ],
         }
     }
 
@@ -84,7 +87,12 @@ impl Layout {
 impl Application {
     /// An application that trusts any subject with its name between slashes or colons, or at the start.
     pub fn new(name: &str, account: &str) -> Self {
-        Self { name: name.to_owned(), account: account.to_owned(), subject: format!("*{name}*"), max_session: 3600 }
+        Self {
+            name: name.to_owned(),
+            account: account.to_owned(),
+            subject: format!("*{name}*"),
+            max_session: 3600,
+        }
     }
 }
 
@@ -125,7 +133,9 @@ impl Cloud {
         let source = tools.sources().join("python/gate.py");
         let mut gate = python(tools, &tools.python()?).arg(source).start()?;
         gate.say(&serde_json::to_string(&plan).map_err(CloudError::Words)?)?;
-        let made = gate.line(START, |_| true).map_err(|error| CloudError::NotUp { error, moto: tail_of(&log) })?;
+        let made = gate
+            .line(START, |_| true)
+            .map_err(|error| CloudError::NotUp { error, moto: tail_of(&log) })?;
         let made = serde_json::from_str(&made).map_err(CloudError::Words)?;
         Ok(Self { made, moto, calls, gate: Mutex::new(gate), _moto: server })
     }
@@ -183,8 +193,13 @@ impl Cloud {
         let order = serde_json::json!({ "set_trust": { "role": role_arn, "policy": policy } });
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         gate.say(&order.to_string())?;
-        let done: Done = serde_json::from_str(&gate.line(ORDER, |_| true)?).map_err(CloudError::Words)?;
-        if done.done { Ok(()) } else { Err(CloudError::Refused { why: done.why.unwrap_or_default() }) }
+        let done: Done =
+            serde_json::from_str(&gate.line(ORDER, |_| true)?).map_err(CloudError::Words)?;
+        if done.done {
+            Ok(())
+        } else {
+            Err(CloudError::Refused { why: done.why.unwrap_or_default() })
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::program::{Invocation, ProgramError};
 use crate::tools::{Missing, Tools};
 
 use cgroups::Cgroups;
-pub use private::{Privilege, Visit, inside, is_inside, privilege, reenter, within};
+pub use private::{Privilege, Visit, inside, is_inside, privilege, reenter, within, within_as};
 pub use workload::{Plan, Workload};
 
 /// Where the practice cloud listens on a practice host: the host's side of every workload's route.
@@ -57,7 +57,8 @@ impl Workspace {
         }
         let name = format!("rolecall-practice-{}-{}", std::process::id(), next());
         let folder = std::env::temp_dir().join(&name);
-        std::fs::create_dir_all(folder.join("netns")).map_err(|source| files_error(&folder, source))?;
+        std::fs::create_dir_all(folder.join("netns"))
+            .map_err(|source| files_error(&folder, source))?;
         let watched = Watched::folder(&folder);
         let workspace = Self {
             ip: tools.ip()?,

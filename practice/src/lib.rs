@@ -10,6 +10,7 @@
 //! - [`host`] is a private place with network namespaces and cgroups of its own.
 //! - [`agent`] starts an agent and reads what it recorded.
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
+//! - [`stage`] sets a host, a cloud and an agent between them at once.
 //! - [`program`] starts all of these, waits no longer than told, and leaves nothing behind.
 //!
 //! INVARIANT (NothingLeft): whatever this crate makes on a machine is gone when the value that
@@ -23,4 +24,5 @@ pub mod host;
 pub mod program;
 pub mod proxy;
 pub mod setup;
+pub mod stage;
 pub mod tools;

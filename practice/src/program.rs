@@ -41,7 +41,8 @@ pub struct Invocation {
 impl Invocation {
     /// Runs `program`; a bare name is looked for on our own `PATH`, which it inherits.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+        let path =
+            std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
         Self {
             program: program.into(),
             arguments: Vec::new(),
@@ -78,7 +79,8 @@ impl Invocation {
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self.environment
+            .extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
 
@@ -138,7 +140,8 @@ impl Invocation {
         }
         let mut child = command.spawn().map_err(fail)?;
         let group = Watched::group(child.id());
-        let pidfd = pid_of(&child).and_then(|pid| Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?));
+        let pidfd = pid_of(&child)
+            .and_then(|pid| Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?));
         let mut running = Running {
             name: self.name(),
             input: child.stdin.take(),
@@ -225,7 +228,11 @@ impl Running {
     /// # Errors
     /// [`ProgramError::TooSlow`] where none comes within `limit`; [`ProgramError::Ended`] where none
     /// can come any more, with what it said on standard error.
-    pub fn line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String, ProgramError> {
+    pub fn line(
+        &mut self,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, ProgramError> {
         let until = Instant::now() + limit;
         while let Some(stdout) = &self.stdout {
             match stdout.line(until) {
@@ -281,7 +288,9 @@ impl Running {
         let in_time = self.ended.is_some() || self.poll(limit);
         let took = self.started.elapsed();
         let status = self.end();
-        let read = |capture: &Option<Capture>| capture.as_ref().map(|it| it.all(GRACE)).unwrap_or_default();
+        let read = |capture: &Option<Capture>| {
+            capture.as_ref().map(|it| it.all(GRACE)).unwrap_or_default()
+        };
         let (stdout, stderr) = (read(&self.stdout), read(&self.stderr));
         if !in_time {
             let said = tail(&(stdout + &stderr));
@@ -427,7 +436,10 @@ pub(crate) fn tail_of(file: &Path) -> String {
 }
 
 fn pid_of(child: &Child) -> io::Result<Pid> {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// How long is waited for the last bytes of a program whose group is dead.

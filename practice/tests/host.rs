@@ -1,12 +1,14 @@
 //! The practice host: workloads are apart, reach the cloud's address, and leave nothing behind.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use practice::host::{HostError, Plan, Visit, Workspace, within};
+use practice::host::{HostError, Plan, Privilege, Visit, Workspace, within, within_as};
 use practice::program::Invocation;
 use practice::tools::Tools;
 
@@ -69,7 +71,10 @@ fn a_workload_reaches_the_clouds_address() {
         stream.write_all(b"you").unwrap();
         drop(stream);
         assert_eq!((text.as_str(), peer.ip().to_string()), ("hello", address.clone()));
-        assert_eq!(client.wait(LIMIT).unwrap().success().unwrap().stdout, format!("{address} you\n"));
+        assert_eq!(
+            client.wait(LIMIT).unwrap().success().unwrap().stdout,
+            format!("{address} you\n")
+        );
     });
 }
 
@@ -77,7 +82,8 @@ fn a_workload_reaches_the_clouds_address() {
 fn two_workloads_may_have_the_same_address_and_port() {
     check("two_workloads_may_have_the_same_address_and_port", |workspace| {
         let plan = |name| Plan::new(name).without_link().address("10.77.255.1".parse().unwrap());
-        let (one, two) = (workspace.add(&plan("one")).unwrap(), workspace.add(&plan("two")).unwrap());
+        let (one, two) =
+            (workspace.add(&plan("one")).unwrap(), workspace.add(&plan("two")).unwrap());
         let script = "import socket, sys; l = socket.create_server(('10.77.255.1', 80)); \
              c = socket.create_connection(('10.77.255.1', 80), 10, ('10.77.255.1', 40000)); \
              print(l.accept()[1], flush=True); sys.stdin.read()";
@@ -95,7 +101,9 @@ fn a_program_starts_in_its_workloads_cgroup() {
         let Ok(top) = workspace.cgroups().map(Path::to_owned) else {
             return println!("skipped: {}", workspace.cgroups().unwrap_err());
         };
-        let unit = workspace.add(&Plan::new("unit").on_host().cgroup("system.slice/orders.service")).unwrap();
+        let unit = workspace
+            .add(&Plan::new("unit").on_host().cgroup("system.slice/orders.service"))
+            .unwrap();
         let said = unit.run(shell("grep ^0:: /proc/self/cgroup"), LIMIT).unwrap().stdout;
         assert_eq!(said.trim(), format!("0::{}", unit.cgroup().unwrap()));
         assert!(said.contains("/system.slice/orders.service"), "{said}");
@@ -104,7 +112,8 @@ fn a_program_starts_in_its_workloads_cgroup() {
         let id = running.line(LIMIT, |_| true).unwrap();
         drop(unit);
         assert!(running.wait(LIMIT).unwrap().signal == Some(9));
-        assert!(!Path::new(&format!("/proc/{id}")).exists());
+        let left = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        assert!(left.is_empty() || left.contains(") Z "), "{left}");
         assert_eq!(folders(&top), 0);
         drop(workspace);
         assert!(!top.exists());
@@ -113,7 +122,11 @@ fn a_program_starts_in_its_workloads_cgroup() {
 
 /// How many cgroups are directly below one.
 fn folders(path: &Path) -> usize {
-    fs::read_dir(path).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_dir()).count()
+    fs::read_dir(path)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .count()
 }
 
 #[test]
@@ -138,12 +151,29 @@ fn nothing_is_left_after_a_panic() {
 }
 
 #[test]
+fn a_user_namespace_is_as_good_as_root() {
+    let name = "a_user_namespace_is_as_good_as_root";
+    let visit = within_as(&Privilege::UserNamespace, name, LIMIT, || {
+        let workspace = Workspace::new(&Tools::find()).unwrap();
+        let one = workspace.workload("one").unwrap();
+        let mapped =
+            one.run(shell("cat /proc/self/uid_map; ip -brief address"), LIMIT).unwrap().stdout;
+        assert!(mapped.contains(&one.address().unwrap().to_string()), "{mapped}");
+        assert!(mapped.lines().next().unwrap().ends_with(" 1"), "{mapped}");
+    });
+    if let Visit::Skipped { why } = visit.unwrap() {
+        println!("skipped: {name}: {why}");
+    }
+}
+
+#[test]
 fn two_hundred_workloads_fit() {
     check("two_hundred_workloads_fit", |workspace| {
         let made: Vec<_> = (0..200)
             .map(|number| workspace.add(&Plan::new(&format!("w{number}")).without_link()).unwrap())
             .collect();
-        let inodes: std::collections::BTreeSet<_> = made.iter().map(|it| it.namespace_inode().unwrap()).collect();
+        let inodes: std::collections::BTreeSet<_> =
+            made.iter().map(|it| it.namespace_inode().unwrap()).collect();
         assert_eq!(inodes.len(), 200);
     });
 }

@@ -32,11 +32,14 @@ fn an_error_of_its_own_comes_with_its_words() {
 
 #[test]
 fn what_takes_too_long_is_killed_with_all_that_it_started() {
-    let error = shell("sleep 1000 & echo $!; sleep 1000").run(Duration::from_millis(200)).unwrap_err();
+    let error =
+        shell("sleep 1000 & echo $!; sleep 1000").run(Duration::from_millis(200)).unwrap_err();
     let ProgramError::TooSlow { said, .. } = error else { panic!("{error}") };
     let child: u32 = said.trim().parse().unwrap();
     let until = Instant::now() + LIMIT;
-    while std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+    while std::fs::read_to_string(format!("/proc/{child}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+    {
         assert!(Instant::now() < until, "{child} still runs");
         std::thread::yield_now();
     }
@@ -59,7 +62,10 @@ fn a_line_that_never_comes_is_not_waited_for() {
 
 #[test]
 fn a_program_can_be_asked_to_end() {
-    let mut running = shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done").start().unwrap();
+    let mut running =
+        shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done")
+            .start()
+            .unwrap();
     running.line(LIMIT, |line| line == "ready").unwrap();
     assert_eq!(running.stop(LIMIT).unwrap().success().unwrap().stdout, "ready\nbye\n");
 }
@@ -74,14 +80,19 @@ fn a_process_that_is_killed_leaves_nothing_running() {
     }
     let this = std::env::current_exe().unwrap();
     let name = "a_process_that_is_killed_leaves_nothing_running";
-    let mut victim =
-        Invocation::new(this).args([name, "--exact", "--nocapture"]).env("PRACTICE_VICTIM", "1").start().unwrap();
+    let mut victim = Invocation::new(this)
+        .args([name, "--exact", "--nocapture"])
+        .env("PRACTICE_VICTIM", "1")
+        .start()
+        .unwrap();
     let line = victim.line(LIMIT, |line| line.contains("started ")).unwrap();
     let id = line.rsplit(' ').next().unwrap().to_owned();
     assert!(std::path::Path::new(&format!("/proc/{id}")).exists());
     drop(victim);
     let until = Instant::now() + LIMIT;
-    while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+    while std::fs::read_to_string(format!("/proc/{id}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+    {
         assert!(Instant::now() < until, "{id} still runs");
         std::thread::yield_now();
     }

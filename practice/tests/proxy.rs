@@ -1,5 +1,11 @@
 //! The proxy between two peers, in each of its modes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, helpers included"
+)]
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -51,10 +57,13 @@ fn ask(stream: &mut TcpStream, most: usize) -> std::io::Result<String> {
 fn check(mode: Mode, expected: Result<&str, ErrorKind>) {
     let proxy = proxy();
     proxy.set(mode).unwrap();
-    let answer = TcpStream::connect(proxy.address()).and_then(|mut stream| ask(&mut stream, ANSWER.len()));
+    let answer =
+        TcpStream::connect(proxy.address()).and_then(|mut stream| ask(&mut stream, ANSWER.len()));
     match (answer, expected) {
         (Ok(text), Ok(start)) => assert!(text.starts_with(start), "{text}"),
-        (answer, expected) => assert_eq!(answer.map_err(|error| error.kind()), expected.map(str::to_owned)),
+        (answer, expected) => {
+            assert_eq!(answer.map_err(|error| error.kind()), expected.map(str::to_owned));
+        }
     }
     assert_eq!(proxy.connections(), u64::from(mode != Mode::Refuse));
 }
@@ -112,7 +121,10 @@ fn the_same_port_is_back_after_refusing() {
     for mode in [Mode::Refuse, Mode::Pass, Mode::Refuse, Mode::Pass] {
         proxy.set(mode).unwrap();
     }
-    assert_eq!(ask(&mut TcpStream::connect(proxy.address()).unwrap(), ANSWER.len()).unwrap(), ANSWER);
+    assert_eq!(
+        ask(&mut TcpStream::connect(proxy.address()).unwrap(), ANSWER.len()).unwrap(),
+        ANSWER
+    );
 }
 
 #[test]
@@ -127,5 +139,9 @@ fn a_proxy_that_is_dropped_lets_go_of_its_clients() {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     // The end or a reset: not a time-out.
     let ended = stream.read(&mut [0; 8]);
-    assert!(!matches!(ended, Err(ref error) if error.kind() == ErrorKind::WouldBlock) && !matches!(ended, Ok(1..)), "{ended:?}");
+    assert!(
+        !matches!(ended, Err(ref error) if error.kind() == ErrorKind::WouldBlock)
+            && !matches!(ended, Ok(1..)),
+        "{ended:?}"
+    );
 }

@@ -239,7 +239,9 @@ impl Issuer {
         self.folder.keep_issuer_keys(&self.keys).map_err(Failure::world)?;
         self.show(output);
         if output == Output::Table {
-            print("now run `rolecall issuer export`, serve the files, then `rolecall-agent reload`");
+            print(
+                "now run `rolecall issuer export`, serve the files, then `rolecall-agent reload`",
+            );
         }
         Ok(())
     }
@@ -247,6 +249,6 @@ impl Issuer {
 
 fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_header(header);
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
     table
 }

@@ -59,10 +59,12 @@ enum Failure {
 }
 
 impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
     fn input(error: impl ToString) -> Self {
         Self::Input(error.to_string())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
     fn world(error: impl ToString) -> Self {
         Self::World(error.to_string())
     }

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     os::unix::{ffi::OsStringExt, fs::MetadataExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -135,6 +135,9 @@ impl Cgroups {
     /// [`Gone`](CgroupError::Gone) for a cgroup that was removed, also if its path was known and even
     /// if a new one was made at the same path.
     pub fn path_of(&self, id: CgroupId) -> Result<String, CgroupError> {
+        if self.mount.is_foreign() {
+            return Err(CgroupError::Outside(id.0));
+        }
         let known = self.known().get(id);
         if let Some(path) = known {
             if self.is(id, &path) {
@@ -223,14 +226,21 @@ impl Mount {
     /// What the cgroup whose folder is `path` is called.
     fn name(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.point).unwrap_or(path);
-        self.root.join(inside).to_string_lossy().trim_end_matches('/').to_owned()
+        let name = self.root.join(inside).to_string_lossy().into_owned();
+        // Joining nothing leaves a slash at the end.
+        if name.len() > 1 { name.trim_end_matches('/').to_owned() } else { name }
+    }
+
+    /// Whether it was mounted outside of our cgroup namespace, so that its paths are not ours.
+    fn is_foreign(&self) -> bool {
+        self.root.components().any(|part| part == Component::ParentDir)
     }
 }
 
 /// Finds the mount of the largest part of the tree in `/proc/self/mountinfo`.
 fn find_mount(mounts: &[u8]) -> Option<Mount> {
     let mounts = mounts.split(|byte| *byte == b'\n').filter_map(parse_mount);
-    mounts.min_by_key(|mount| mount.root.components().count())
+    mounts.min_by_key(|mount| (mount.is_foreign(), mount.root.components().count()))
 }
 
 /// One line: `36 35 98:0 /root /mount/point rw,noatime master:1 - cgroup2 cgroup2 rw`.
@@ -378,8 +388,17 @@ mod tests {
     fn a_path_is_told_from_the_root_of_the_hierarchy() {
         let part = Mount { root: "/kubepods".into(), point: "/cg".into() };
         assert_eq!(part.name("/cg/pod1/web".as_ref()), "/kubepods/pod1/web");
+        assert_eq!(part.name("/cg".as_ref()), "/kubepods");
         let whole = Mount { root: "/".into(), point: "/cg".into() };
+        assert_eq!(whole.name("/cg".as_ref()), "/");
         assert_eq!(whole.name("/cg/a.slice".as_ref()), "/a.slice");
+    }
+
+    #[test]
+    fn a_mount_from_outside_of_our_cgroup_namespace_is_foreign() {
+        let foreign = |root: &str| Mount { root: root.into(), point: "/cg".into() }.is_foreign();
+        assert!(foreign("/..") && foreign("/../other"));
+        assert!(!foreign("/") && !foreign("/a..b"));
     }
 
     #[test]

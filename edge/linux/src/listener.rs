@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     time::Duration,
 };
 
@@ -224,47 +224,67 @@ impl Listeners {
         added.retain(|address| DoorAddress::at(*address).is_some());
 
         let mut doors = Self { open: Vec::new(), absent: Vec::new(), added, loopback };
+        // All addresses first: the kernel makes their routes in the meantime.
         for door in &plan.doors {
-            doors.open_door(namespace, *door, plan)?;
+            doors.add(namespace, *door)?;
+        }
+        for door in &plan.doors {
+            if doors.absent.iter().all(|absent| absent.door != *door) {
+                doors.listen(namespace, *door, plan)?;
+            }
         }
         Ok(doors)
     }
 
-    fn open_door(
-        &mut self,
-        namespace: &str,
-        door: DoorAddress,
-        plan: &Plan,
-    ) -> Result<(), ListenError> {
+    fn add(&mut self, namespace: &str, door: DoorAddress) -> Result<(), ListenError> {
         let ip = door.ip();
         match self.loopback.add(ip) {
             Ok(true) => self.added.push(ip),
             Ok(false) => {}
             Err(reason) if ip.is_ipv6() && says_no_ipv6(&reason) => {
                 self.absent.push(Absent { door, reason });
-                return Ok(());
             }
             Err(source) => return Err(refused(namespace, format!("add `{ip}` to `lo`"), source)),
         }
-        let address = SocketAddr::new(ip, plan.port);
-        let socket =
-            listen(address, plan.hops).map_err(|source| match Errno::from_io_error(&source) {
-                Some(Errno::ADDRINUSE) => {
-                    ListenError::Taken { namespace: namespace.to_owned(), address }
-                }
+        Ok(())
+    }
+
+    fn listen(
+        &mut self,
+        namespace: &str,
+        door: DoorAddress,
+        plan: &Plan,
+    ) -> Result<(), ListenError> {
+        let address = SocketAddr::new(door.ip(), plan.port);
+        self.settle(address.ip()).map_err(|source| {
+            refused(namespace, format!("reach `{}` at `lo`", address.ip()), source)
+        })?;
+        let socket = listen(address, plan.hops).map_err(|source| {
+            let namespace = namespace.to_owned();
+            match Errno::from_io_error(&source) {
+                Some(Errno::ADDRINUSE) => ListenError::Taken { namespace, address },
                 Some(Errno::ACCESS) => ListenError::Forbidden {
-                    namespace: namespace.to_owned(),
+                    namespace,
                     capability: "CAP_NET_BIND_SERVICE",
                     action: format!("listen at `{address}`"),
                 },
-                _ => refused(namespace, format!("listen at `{address}`"), source),
-            })?;
-        if !settled(ip) {
-            let source = io::ErrorKind::TimedOut.into();
-            return Err(refused(namespace, format!("reach `{ip}` at `lo`"), source));
-        }
+                _ => refused(&namespace, format!("listen at `{address}`"), source),
+            }
+        })?;
         self.open.push(Listener { door, socket });
         Ok(())
+    }
+
+    /// Waits until packets to an address find their way to it. The kernel makes an IPv6 address usable
+    /// a moment after it was added; a client that came in between would be sent out of the namespace.
+    fn settle(&mut self, ip: IpAddr) -> io::Result<()> {
+        for _ in 0..SETTLE_TRIES {
+            if self.loopback.is_local(ip)? {
+                return Ok(());
+            }
+            std::thread::sleep(SETTLE_PAUSE);
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -286,27 +306,6 @@ fn listen(address: SocketAddr, hops: HopLimit) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Waits until connections to an address of this namespace find their way to it. The kernel adds the
-/// route of an IPv6 address a moment after the address, and a client must not come in between: it
-/// would be sent out of the namespace.
-fn settled(ip: IpAddr) -> bool {
-    let reached = || {
-        // Connecting a datagram socket sends nothing, and its own address is the route's answer: only
-        // an address of this host is reached from itself.
-        let unspecified = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(unspecified)?;
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    };
-    (0..SETTLE_TRIES).any(|_| {
-        let there = reached().is_ok_and(|from| from.ip() == ip);
-        if !there {
-            std::thread::sleep(SETTLE_PAUSE);
-        }
-        there
-    })
-}
-
 /// What the kernel answers to an IPv6 address where IPv6 is compiled out, not loaded, switched off at
 /// boot, or switched off for the device.
 fn says_no_ipv6(error: &io::Error) -> bool {
@@ -326,10 +325,10 @@ fn refused(namespace: &str, action: String, source: io::Error) -> ListenError {
     }
 }
 
-/// How often, and at what distance, the way to a new address is tried: it takes less than a
-/// millisecond, and longer only when the machine is very busy.
-const SETTLE_TRIES: u32 = 500;
-const SETTLE_PAUSE: Duration = Duration::from_millis(1);
+/// How often, and at what distance, the way to a new address is tried: it takes a few
+/// milliseconds, and longer only when the machine is very busy.
+const SETTLE_TRIES: u32 = 5000;
+const SETTLE_PAUSE: Duration = Duration::from_micros(100);
 /// How many connections may wait to be accepted, in each namespace. The kernel lowers it to
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 256;

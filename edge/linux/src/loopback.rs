@@ -10,6 +10,7 @@ use netlink_packet_route::{
         AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
     },
     link::{LinkFlags, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use rustix::{
     io::Errno,
@@ -46,7 +47,7 @@ impl Loopback {
         link.header.index = self.index;
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
-        self.ask(Message::SetLink(link), NLM_F_ACK)
+        self.change(Message::SetLink(link), 0)
     }
 
     /// Adds an address for this host alone. `false` when the device has it already.
@@ -56,7 +57,7 @@ impl Loopback {
         // has, nothing could listen there.
         message.header.flags = AddressHeaderFlags::Permanent | AddressHeaderFlags::Nodad;
         message.attributes.push(AddressAttribute::Protocol(OURS));
-        match self.ask(Message::NewAddress(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL) {
+        match self.change(Message::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => Ok(false),
             result => result.map(|()| true),
         }
@@ -65,9 +66,29 @@ impl Loopback {
     /// Removes an address. It may be gone already.
     pub(crate) fn remove(&mut self, address: IpAddr) -> io::Result<()> {
         let message = self.message(address);
-        match self.ask(Message::DelAddress(message), NLM_F_ACK) {
+        match self.change(Message::DelAddress(message), 0) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL) => Ok(()),
             result => result,
+        }
+    }
+
+    /// Whether packets to `address` stay in the namespace, now.
+    pub(crate) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
+        let mut route = RouteMessage::default();
+        let (family, length, address) = match address {
+            IpAddr::V4(v4) => (Family::Inet, 32, RouteAddress::Inet(v4)),
+            IpAddr::V6(v6) => (Family::Inet6, 128, RouteAddress::Inet6(v6)),
+        };
+        route.header.address_family = family;
+        route.header.destination_prefix_length = length;
+        route.attributes.push(RouteAttribute::Destination(address));
+        match self.ask(Message::GetRoute(route), 0)? {
+            NetlinkPayload::InnerMessage(Message::NewRoute(route)) => {
+                Ok(route.header.kind == RouteType::Local)
+            }
+            // There is no route at all.
+            NetlinkPayload::Error(_) => Ok(false),
+            _ => Err(malformed()),
         }
     }
 
@@ -121,17 +142,22 @@ impl Loopback {
         message
     }
 
-    fn ask(&mut self, message: Message, flags: u16) -> io::Result<()> {
-        self.send(message, flags)?;
-        let mut buffer = [0; ANSWER_MAX];
-        let (length, _) = recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT)?;
-        match decode(buffer.get(..length).unwrap_or_default())?.payload {
+    fn change(&mut self, message: Message, flags: u16) -> io::Result<()> {
+        match self.ask(message, NLM_F_ACK | flags)? {
             NetlinkPayload::Error(error) => match error.code {
                 None => Ok(()),
                 Some(_) => Err(error.to_io()),
             },
             _ => Err(malformed()),
         }
+    }
+
+    fn ask(&mut self, message: Message, flags: u16) -> io::Result<NetlinkPayload<Message>> {
+        self.send(message, flags)?;
+        let mut buffer = [0; ANSWER_MAX];
+        // The kernel answers before `send` returns.
+        let (length, _) = recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT)?;
+        Ok(decode(buffer.get(..length).unwrap_or_default())?.payload)
     }
 
     fn send(&mut self, message: Message, flags: u16) -> io::Result<()> {

@@ -2,7 +2,7 @@ use std::{
     fs::{self, File},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
 };
@@ -16,7 +16,8 @@ use crate::process::{Process, ProcessError};
 
 /// A network namespace, held open, under the name that its owner calls it.
 ///
-/// While a value lives the namespace does: drop it when its file is removed. Two values are the same
+/// While a value lives the namespace does, as it does while a socket lives that was made in it (a
+/// [`Listener`](crate::Listener), a [`Diag`](crate::Diag)): drop them all when its file is removed. Two values are the same
 /// namespace exactly when their [`inode`](Self::inode)s are equal.
 ///
 /// [network_namespaces(7)](https://man7.org/linux/man-pages/man7/network_namespaces.7.html)
@@ -171,7 +172,9 @@ impl Namespace {
     }
 
     pub(crate) fn open_as(path: &Path, name: String) -> Result<Self, NamespaceError> {
-        match File::open(path) {
+        // Without waiting: the path may turn out to be a pipe that nobody writes to.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        match File::options().read(true).custom_flags(flags).open(path) {
             Ok(file) => Self::from_fd(file.into(), name),
             Err(source) => Err(NamespaceError::Open { name: path.display().to_string(), source }),
         }

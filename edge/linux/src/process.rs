@@ -51,6 +51,9 @@ pub enum ProcessError {
         /// The file below `/proc/PID`.
         file: &'static str,
     },
+    /// The operator must run the agent in the host's cgroup namespace.
+    #[error("process `{0}` is in a cgroup outside of the agent's cgroup namespace")]
+    Outside(u32),
     /// Only cgroups of version 1 are in use on this host.
     #[error("process `{0}` is in no cgroup of version 2; mount one (`cgroup2`)")]
     NoCgroup(u32),
@@ -103,22 +106,24 @@ impl Process {
 
     /// The process's cgroup now, as a path from the root of the version 2 hierarchy, `/` included.
     ///
-    /// It is read from `/proc/PID/cgroup`, never from the process's mounts, which it can forge. It is
-    /// relative to *our* cgroup namespace: a process outside of that shows as `/..`.
+    /// It is read from `/proc/PID/cgroup`, never from the process's mounts, which it can forge.
     ///
     /// # Errors
     ///
-    /// [`NoCgroup`](ProcessError::NoCgroup) on a host with version 1 alone.
+    /// [`NoCgroup`](ProcessError::NoCgroup) on a host with version 1 alone;
+    /// [`Outside`](ProcessError::Outside) when our own cgroup namespace does not reach it.
     pub fn cgroup(&self) -> Result<String, ProcessError> {
         let text = self.read("cgroup")?;
         let line = text.lines().find_map(|line| line.strip_prefix("0::"));
         let path = line.ok_or(ProcessError::NoCgroup(self.pid))?;
         // The kernel adds this to a cgroup that was removed under a dead or dying process.
         if path.ends_with(" (deleted)") {
-            Err(ProcessError::Gone(self.pid))
-        } else {
-            Ok(path.into())
+            return Err(ProcessError::Gone(self.pid));
         }
+        if path.split('/').any(|segment| segment == "..") {
+            return Err(ProcessError::Outside(self.pid));
+        }
+        Ok(path.to_owned())
     }
 
     /// The inode of the process's network namespace.

@@ -80,7 +80,9 @@ pub enum WatchError {
         source: io::Error,
     },
     /// The operator must tidy up or name another folder.
-    #[error("more than {NAMES_MAX} files in `{folder}`; the rest is not served")]
+    #[error(
+        "more than {NAMES_MAX} files in `{folder}`; new namespaces are not seen until some are removed"
+    )]
     TooMany {
         /// The folder.
         folder: PathBuf,

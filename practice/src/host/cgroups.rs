@@ -112,7 +112,9 @@ fn end(folder: &Path) {
 /// Removes a cgroup and those below it. The kernel is done with killed processes only a moment later.
 fn remove(folder: &Path) {
     if let Ok(entries) = fs::read_dir(folder) {
-        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        for entry in
+            entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        {
             remove(&entry.path());
         }
     }
@@ -146,8 +148,14 @@ mod tests {
 
     #[test]
     fn cgroup2_is_found_wherever_it_is_mounted() {
-        check("31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw", Some("/sys/fs/cgroup"));
-        check("42 30 0:37 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw", Some("/sys/fs/cgroup/unified"));
+        check(
+            "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw",
+            Some("/sys/fs/cgroup"),
+        );
+        check(
+            "42 30 0:37 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
+            Some("/sys/fs/cgroup/unified"),
+        );
         check("40 30 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids", None);
         check("nonsense", None);
     }

@@ -38,7 +38,8 @@ pub enum Visit {
 /// Finds out how a private place can be had, by trying: namespaces, a veth pair and `lo` up.
 pub fn privilege(tools: &Tools) -> Privilege {
     let mut why = "`unshare` and `ip` are missing".to_owned();
-    let ways = [(Privilege::Root, rustix::process::geteuid().is_root()), (Privilege::UserNamespace, true)];
+    let ways =
+        [(Privilege::Root, rustix::process::geteuid().is_root()), (Privilege::UserNamespace, true)];
     for (way, possible) in ways {
         if !possible {
             continue;
@@ -60,7 +61,11 @@ fn attempt(tools: &Tools, way: &Privilege) -> Result<(), HostError> {
 
 /// `invocation`, run in a private place of its own. With [`Privilege::None`] it is as it was, and
 /// [`is_inside`] says so to it.
-pub fn inside(tools: &Tools, way: &Privilege, invocation: Invocation) -> Result<Invocation, HostError> {
+pub fn inside(
+    tools: &Tools,
+    way: &Privilege,
+    invocation: Invocation,
+) -> Result<Invocation, HostError> {
     if matches!(way, Privilege::None { .. }) {
         return Ok(invocation);
     }
@@ -122,15 +127,37 @@ pub fn within(name: &str, limit: Duration, body: impl FnOnce()) -> Result<Visit,
         body();
         return Ok(Visit::Done);
     }
-    let tools = Tools::find();
-    let way = privilege(&tools);
-    if let Privilege::None { why } = way {
-        return Ok(Visit::Skipped { why });
+    within_as(&privilege(&Tools::find()), name, limit, body)
+}
+
+/// As [`within`], in one way and no other.
+///
+/// # Errors
+/// As [`within`].
+pub fn within_as(
+    way: &Privilege,
+    name: &str,
+    limit: Duration,
+    body: impl FnOnce(),
+) -> Result<Visit, HostError> {
+    if is_inside() {
+        body();
+        return Ok(Visit::Done);
     }
-    let test = Invocation::new(this_program()?)
-        .envs(std::env::vars_os())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"]);
-    let finished = inside(&tools, &way, test)?.run(limit)?;
+    let tools = Tools::find();
+    if let Privilege::None { why } = way {
+        return Ok(Visit::Skipped { why: why.clone() });
+    }
+    if let Err(error) = attempt(&tools, way) {
+        return Ok(Visit::Skipped { why: error.to_string() });
+    }
+    let test = Invocation::new(this_program()?).envs(std::env::vars_os()).args([
+        name,
+        "--exact",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    let finished = inside(&tools, way, test)?.run(limit)?;
     if finished.code == Some(0) && finished.stdout.contains("1 passed") {
         Ok(Visit::Done)
     } else {

@@ -25,7 +25,13 @@ pub struct Plan {
 impl Plan {
     /// A namespace of that name, a link to the cloud, and a cgroup of that name where there are any.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), namespace: true, link: true, addresses: Vec::new(), cgroup: None }
+        Self {
+            name: name.to_owned(),
+            namespace: true,
+            link: true,
+            addresses: Vec::new(),
+            cgroup: None,
+        }
     }
 
     /// In the host's own network namespace, as a systemd unit is: told apart by cgroup alone.
@@ -65,8 +71,8 @@ pub struct Workload {
     name: String,
     // Dropped in this order: what is in a namespace ends before the namespace does.
     cgroup: Option<Group>,
+    link: Option<Link>,
     namespace: Option<Namespace>,
-    address: Option<IpAddr>,
     nsenter: PathBuf,
 }
 
@@ -83,14 +89,14 @@ impl Workload {
             (Err(why), _) => return Err(HostError::NoCgroups { name, why: why.clone() }),
         };
         let mut workload =
-            Self { name, cgroup, namespace: None, address: None, nsenter: workspace.nsenter.clone() };
+            Self { name, cgroup, namespace: None, link: None, nsenter: workspace.nsenter.clone() };
         if plan.namespace {
             let namespace = Namespace::new(workspace, &plan.name)?;
             let path = namespace.path.clone();
             workload.namespace = Some(namespace);
             let mut inside = "link set lo up\n".to_owned();
             if plan.link {
-                workload.address = Some(workspace.link(&path, &mut inside)?);
+                workload.link = Some(workspace.link(&path, &mut inside)?);
             }
             for address in &plan.addresses {
                 inside += &format!("addr add {address} dev lo\n");
@@ -127,7 +133,7 @@ impl Workload {
 
     /// The address of its end of the link.
     pub fn address(&self) -> Option<IpAddr> {
-        self.address
+        self.link.as_ref().map(|link| link.own.into())
     }
 
     /// `invocation`, placed in this workload: a process that is in its cgroup and its namespace from
@@ -199,9 +205,25 @@ impl Drop for Namespace {
     }
 }
 
+/// The host's end of a link. Dropped, the link is gone at once: the kernel takes its time to remove
+/// what was in a namespace that has ended.
+#[derive(Debug)]
+struct Link {
+    name: String,
+    own: Ipv4Addr,
+    ip: PathBuf,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // It fails where the namespace has taken the link with it.
+        let _ = Invocation::new(&self.ip).args(["link", "delete", &self.name]).run(QUICK);
+    }
+}
+
 impl Workspace {
     /// Links a namespace to the host's side; adds to `inside` what has to be said in it.
-    fn link(&self, namespace: &Path, inside: &mut String) -> Result<IpAddr, HostError> {
+    fn link(&self, namespace: &Path, inside: &mut String) -> Result<Link, HostError> {
         let number = next();
         let [host, own] = ends(number);
         let path = namespace.display();
@@ -212,8 +234,10 @@ impl Workspace {
                  addr add {host}/30 dev rc{number}\nlink set rc{number} up\n"
             ),
         )?;
-        *inside += &format!("addr add {own}/30 dev eth0\nlink set eth0 up\nroute add default via {host}\n");
-        Ok(own.into())
+        *inside += &format!(
+            "addr add {own}/30 dev eth0\nlink set eth0 up\nroute add default via {host}\n"
+        );
+        Ok(Link { name: format!("rc{number}"), own, ip: self.ip.clone() })
     }
 }
 

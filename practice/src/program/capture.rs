@@ -56,7 +56,9 @@ impl Capture {
             let end = rest.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
             let end = end.or(if text.ended && !rest.is_empty() { Some(rest.len()) } else { None });
             if let Some(end) = end {
-                let line = String::from_utf8_lossy(rest.get(..end).unwrap_or_default()).trim_end().to_owned();
+                let line = String::from_utf8_lossy(rest.get(..end).unwrap_or_default())
+                    .trim_end()
+                    .to_owned();
                 text.given += end;
                 return Next::Line(line);
             }

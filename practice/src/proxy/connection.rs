@@ -95,7 +95,13 @@ pub(super) fn serve(switch: &Switch, client: &TcpStream, target: SocketAddr) {
     }
 }
 
-fn pass(switch: &Switch, turn: u64, client: &TcpStream, target: SocketAddr, delay: Duration) -> io::Result<()> {
+fn pass(
+    switch: &Switch,
+    turn: u64,
+    client: &TcpStream,
+    target: SocketAddr,
+    delay: Duration,
+) -> io::Result<()> {
     let server = TcpStream::connect_timeout(&target, CONNECT)?;
     // Bytes leave as they come: a proxy that gathers them would add its own delay to the one asked for.
     server.set_nodelay(true)?;
@@ -212,7 +218,11 @@ mod tests {
     fn canned_answers_say_their_own_length() {
         for text in [UNAVAILABLE, THROTTLED] {
             let (_, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(text.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+            assert!(
+                text.contains(&format!("Content-Length: {}\r\n", body.len())),
+                "{}",
+                body.len()
+            );
         }
     }
 }

@@ -16,7 +16,10 @@ pub fn system_packages(names: &[&str], progress: Progress<'_>) -> Result<(), Set
         Plan::Install { through } => {
             progress(&format!("installing {}", names.join(" ")));
             apt(&through, &["update", "--quiet"])?;
-            apt(&through, &[&["install", "--quiet", "--yes", "--no-install-recommends"], names].concat())
+            apt(
+                &through,
+                &[&["install", "--quiet", "--yes", "--no-install-recommends"], names].concat(),
+            )
         }
     }
 }
@@ -39,7 +42,9 @@ impl Plan {
             },
             (true, true, _) => Self::Install { through: vec!["env"] },
             (true, false, true) => Self::Install { through: vec!["sudo", "-n", "env"] },
-            (true, false, false) => Self::Ask { why: "neither root nor a `sudo` without password is at hand", command },
+            (true, false, false) => {
+                Self::Ask { why: "neither root nor a `sudo` without password is at hand", command }
+            }
         }
     }
 }
@@ -50,7 +55,9 @@ fn apt(through: &[&'static str], arguments: &[&str]) -> Result<(), SetupError> {
         Some((first, rest)) => Invocation::new(*first).args(rest.iter().copied()),
         None => Invocation::new("env"),
     };
-    let run = invocation.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(arguments.iter().copied());
+    let run = invocation
+        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get"])
+        .args(arguments.iter().copied());
     run.envs(std::env::vars_os()).run(LONG)?.success()?;
     Ok(())
 }

@@ -328,7 +328,7 @@ fn workload(rules: &[Rule], evidence: &Evidence) -> Option<Workload> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn the_index_changes_no_verdict(rules in rules(), evidence in evidence()) {

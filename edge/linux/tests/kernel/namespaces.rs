@@ -35,7 +35,7 @@ fn a_namespace_is_the_same_by_path_by_process_and_by_descriptor() {
     let folder = Folder::new();
     let path = folder.0.join("web");
     need!(made.mount(&path));
-    let program = Program::start(&made, None);
+    let program = Program::start(&made);
 
     let by_path = Namespace::open(&path).unwrap();
     assert_eq!((by_path.name(), by_path.inode()), ("web", made.inode()));
@@ -61,7 +61,7 @@ fn what_is_no_network_namespace_is_refused() {
 #[test]
 fn the_namespace_of_a_process_that_ended_is_gone() {
     let namespace = need!(namespace());
-    let mut program = Program::start(&namespace, None);
+    let mut program = Program::start(&namespace);
     program.kill();
     let error = Namespace::of(program.pid()).unwrap_err();
     assert!(matches!(error, NamespaceError::Process(ProcessError::Gone(_))), "{error}");

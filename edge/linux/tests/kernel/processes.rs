@@ -6,17 +6,17 @@ use std::{
 
 use linux::{Process, ProcessError};
 
-use crate::stage::{Cgroup, Folder, Program, namespace, need};
+use crate::stage::{Cgroup, Folder, NOBODY, Program, namespace, need};
 
 #[test]
 fn a_process_is_described_from_outside() {
     let namespace = need!(namespace());
     let cgroup = need!(Cgroup::new());
-    let program = Program::start(&namespace, Some(65534));
+    let program = need!(Program::start_unprivileged(&namespace));
     cgroup.add(program.pid());
     let process = Process::open(program.pid()).unwrap();
     assert_eq!(process.cgroup().unwrap(), cgroup.path);
-    assert_eq!(process.uid().unwrap(), 65534);
+    assert_eq!(process.uid().unwrap(), NOBODY);
     assert_eq!(process.namespace_inode().unwrap(), namespace.inode());
     assert!(process.is_alive());
 }

@@ -28,7 +28,7 @@ impl Host {
         let make = || namespace().map_err(|error| error.to_string());
         let (host, provider, container) = (make()?, make()?, make()?);
         // Devices move to a namespace by the number of a process in it.
-        let programs = [Program::start(&provider, None), Program::start(&container, None)];
+        let programs = [Program::start(&provider), Program::start(&container)];
         let [there, inside] = [programs[0].pid(), programs[1].pid()];
         sh(
             &host,

@@ -13,7 +13,7 @@ use rustix::net::{
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::stage::{Cgroup, Program, accept, door, namespace, need, readable, sh};
+use crate::stage::{Cgroup, NOBODY, Program, accept, door, namespace, need, readable, sh};
 
 const TO: DoorAddress = DoorAddress::InstanceV4;
 
@@ -50,7 +50,7 @@ impl Served {
 fn a_client_is_known_by_cgroup_user_and_inode() {
     let served = need!(Served::new());
     let cgroup = need!(Cgroup::new());
-    let mut program = Program::start(&served.namespace, Some(65534));
+    let mut program = need!(Program::start_unprivileged(&served.namespace));
     cgroup.add(program.pid());
     let cgroups = Cgroups::open().unwrap();
     for to in DoorAddress::ALL {
@@ -58,7 +58,7 @@ fn a_client_is_known_by_cgroup_user_and_inode() {
         let (accepted, from) = accept(door(&served.listeners, to));
         let facts = served.diag.lookup(from, accepted.local_addr().unwrap()).unwrap();
         assert_eq!(cgroups.path_of(facts.cgroup.unwrap()).unwrap(), cgroup.path);
-        assert_eq!((facts.uid, facts.state), (Some(65534), TcpState::Established));
+        assert_eq!((facts.uid, facts.state), (Some(NOBODY), TcpState::Established));
         let link = std::fs::read_link(format!("/proc/{}/fd/3", program.pid())).unwrap();
         assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", facts.inode.unwrap()));
     }
@@ -81,7 +81,7 @@ fn the_kernel_answers_for_the_namespace_in_which_the_line_was_opened_and_no_othe
 fn a_socket_keeps_the_cgroup_that_made_it_when_its_process_moves() {
     let served = need!(Served::new());
     let (maker, other) = (need!(Cgroup::new()), need!(Cgroup::new()));
-    let mut program = Program::start(&served.namespace, None);
+    let mut program = Program::start(&served.namespace);
     maker.add(program.pid());
     program.connect(TO);
     let accepted = served.accept();
@@ -95,7 +95,7 @@ fn a_socket_keeps_the_cgroup_that_made_it_when_its_process_moves() {
 fn an_inherited_socket_keeps_the_cgroup_that_made_it() {
     let served = need!(Served::new());
     let (maker, heir) = (need!(Cgroup::new()), need!(Cgroup::new()));
-    let mut program = Program::start(&served.namespace, None);
+    let mut program = Program::start(&served.namespace);
     maker.add(program.pid());
     program.connect(TO);
     let accepted = served.accept();
@@ -114,7 +114,7 @@ fn an_inherited_socket_keeps_the_cgroup_that_made_it() {
 fn after_the_client_died_its_user_is_unknown_and_not_root() {
     let served = need!(Served::new());
     let cgroup = need!(Cgroup::new());
-    let mut program = Program::start(&served.namespace, Some(65534));
+    let mut program = need!(Program::start_unprivileged(&served.namespace));
     cgroup.add(program.pid());
     program.connect(TO);
     let accepted = served.accept();
@@ -138,7 +138,7 @@ fn after_the_client_died_its_user_is_unknown_and_not_root() {
 fn an_orphaned_socket_keeps_its_cgroup_and_loses_its_user() {
     let served = need!(Served::new());
     let cgroup = need!(Cgroup::new());
-    let mut program = Program::start(&served.namespace, Some(65534));
+    let mut program = need!(Program::start_unprivileged(&served.namespace));
     cgroup.add(program.pid());
     program.connect(TO);
     let accepted = served.accept();
@@ -157,7 +157,7 @@ fn an_orphaned_socket_keeps_its_cgroup_and_loses_its_user() {
 #[test]
 fn a_client_in_the_root_cgroup_has_none() {
     let served = need!(Served::new());
-    let mut program = Program::start(&served.namespace, None);
+    let mut program = Program::start(&served.namespace);
     let root = Cgroups::open().map(|cgroups| cgroups.mount_point().join("cgroup.procs"));
     need!(std::fs::write(need!(root), program.pid().to_string()));
     program.connect(TO);
@@ -169,7 +169,7 @@ fn a_client_in_the_root_cgroup_has_none() {
 fn the_cgroup_is_sent_without_being_asked_for() {
     let served = need!(Served::new());
     let cgroup = need!(Cgroup::new());
-    let mut program = Program::start(&served.namespace, None);
+    let mut program = Program::start(&served.namespace);
     cgroup.add(program.pid());
     program.connect(TO);
     let id = served.facts(&served.accept()).unwrap().cgroup;

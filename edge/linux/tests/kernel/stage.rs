@@ -157,7 +157,10 @@ impl Drop for Cgroup {
     }
 }
 
-/// A shell that does what it is told, in a namespace, as a user.
+/// The user of unprivileged programs.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// A shell that does what it is told, in a namespace.
 pub(crate) struct Program {
     child: Child,
     orders: ChildStdin,
@@ -165,19 +168,28 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn start(namespace: &Namespace, uid: Option<u32>) -> Self {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        Self::start_as(namespace, None).unwrap()
+    }
+
+    /// As `nobody`, who a user namespace may not know.
+    pub(crate) fn start_unprivileged(namespace: &Namespace) -> io::Result<Self> {
+        Self::start_as(namespace, Some(NOBODY))
+    }
+
+    fn start_as(namespace: &Namespace, uid: Option<u32>) -> io::Result<Self> {
         let run = || {
             let mut command = Command::new("bash");
             command.args(["-c", "while read -r order; do eval \"$order\"; echo done $?; done"]);
             if let Some(uid) = uid {
                 command.uid(uid);
             }
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
         };
-        let mut child = namespace.run(run).unwrap();
+        let mut child = namespace.run(run).unwrap()?;
         let orders = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        Self { child, orders, answers }
+        Ok(Self { child, orders, answers })
     }
 
     /// Does it and waits until it is done.

@@ -28,8 +28,8 @@ fn the_peer_of_a_unix_socket_is_its_process() {
 
 #[test]
 fn a_tcp_socket_has_no_peer_credentials_although_the_kernel_reports_some() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let listener = need!(TcpListener::bind("127.0.0.1:0"));
+    let client = need!(TcpStream::connect(listener.local_addr().unwrap()));
     let (accepted, _) = accept(&listener);
     for socket in [client, accepted] {
         assert!(matches!(unix::peer(&socket), Err(PeerError::NotUnix)));
@@ -121,7 +121,7 @@ fn more_than_one_descriptor_is_refused_and_none_is_kept() {
 #[test]
 fn a_program_started_in_a_namespace_is_in_it() {
     let namespace = need!(namespace());
-    let mut program = Program::start(&namespace, None);
+    let mut program = Program::start(&namespace);
     let said = program.tell("readlink /proc/self/ns/net");
     assert_eq!(said.trim(), format!("net:[{}]", namespace.inode()));
 }
