@@ -19,6 +19,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 SKEW = 5
 # Seconds that an issuer's web server may take.
 PATIENCE = 5
+# The longest SubjectFromWebIdentityToken of the API's model.
+LONGEST_SUBJECT = 255
 TAGS = "https://aws.amazon.com/tags"
 SOURCE_IDENTITY = "https://aws.amazon.com/source_identity"
 NOT_A_JWT = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
@@ -139,6 +141,8 @@ def decode(token, key, algorithm, issuer, audiences):
         raise expired_token("Token expired: current date/time must be before the expiration date/time")
     if not isinstance(claims["sub"], str) or not claims["sub"]:
         raise invalid_token("Missing a required claim: sub")
+    if len(claims["sub"]) > LONGEST_SUBJECT:
+        raise invalid_token(f"The subject is longer than {LONGEST_SUBJECT} characters")
     return claims
 
 

@@ -85,12 +85,13 @@ impl Layout {
 }
 
 impl Application {
-    /// An application that trusts any subject with its name between slashes or colons, or at the start.
+    /// An application whose role trusts its instances in every environment, as the agent's issuer
+    /// names them: `application:NAME:environment:…:instance:…`.
     pub fn new(name: &str, account: &str) -> Self {
         Self {
             name: name.to_owned(),
             account: account.to_owned(),
-            subject: format!("*{name}*"),
+            subject: format!("application:{name}:environment:*:instance:*"),
             max_session: 3600,
         }
     }

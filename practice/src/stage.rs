@@ -40,6 +40,7 @@ pub struct Scene {
     applications: Vec<String>,
     source: Source,
     algorithm: &'static str,
+    by_cgroup: bool,
     binding: String,
     rest: String,
     sts: Option<String>,
@@ -80,6 +81,7 @@ impl Default for Scene {
             applications: vec!["orders".to_owned(), "billing".to_owned()],
             source: Source::WebIdentity,
             algorithm: "ES256",
+            by_cgroup: false,
             binding: String::new(),
             rest: String::new(),
             sts: None,
@@ -109,6 +111,13 @@ impl Scene {
         self
     }
 
+    /// Wants the cgroup to be called like the application as well, where the host has cgroups.
+    #[must_use]
+    pub fn by_cgroup(mut self) -> Self {
+        self.by_cgroup = true;
+        self
+    }
+
     /// Adds lines to every binding, such as `imdsv1 = true`.
     #[must_use]
     pub fn binding(mut self, lines: &str) -> Self {
@@ -135,7 +144,9 @@ impl Scene {
     /// The agent's file, for namespaces that are called like their application.
     ///
     /// `[metadata]` is left open at the end of the common part, so that `rest` may add keys to it.
-    pub fn config(&self, cloud: &Cloud, namespaces: &Path, key: &Path) -> String {
+    pub fn config(&self, cloud: &Cloud, workspace: &Workspace, key: &Path) -> String {
+        let namespaces = workspace.namespaces();
+        let by_cgroup = self.by_cgroup && workspace.cgroups().is_ok();
         let endpoint = self.sts.as_deref().unwrap_or(cloud.endpoint());
         let mut text = format!(
             "[sts]\nendpoint = {endpoint:?}\nhost_key_file = {key:?}\n\n\
@@ -143,13 +154,13 @@ impl Scene {
             self.algorithm
         );
         for application in cloud.applications() {
-            text += &self.bound(application);
+            text += &self.bound(application, by_cgroup);
         }
         text + &format!("[metadata]\nnamespaces = {namespaces:?}\n{}", self.rest)
     }
 
     /// One binding: namespaces `NAME` and `NAME-…` are the application `NAME`.
-    fn bound(&self, application: &ApplicationAccount) -> String {
+    fn bound(&self, application: &ApplicationAccount, by_cgroup: bool) -> String {
         let ApplicationAccount { name, role_arn, lent_role_arn, external_id, .. } = application;
         let (role, how) = match (self.source, role_arn) {
             (Source::WebIdentity, Some(role)) => (role, "source = \"web-identity\"".to_owned()),
@@ -157,9 +168,13 @@ impl Scene {
                 (lent_role_arn, format!("source = \"assume-role\"\nexternal_id = {external_id:?}"))
             }
         };
+        let cgroup = match by_cgroup {
+            true => format!(", cgroup = \"/rolecall-practice-*/{name}{{,-*}}\""),
+            false => String::new(),
+        };
         format!(
             "[[binding]]\napplication = {name:?}\nenvironment = {ENVIRONMENT:?}\nrole = {role:?}\n{how}\n\
-             match = {{ netns = \"{name}{{,-*}}\" }}\n{}\n",
+             match = {{ netns = \"{name}{{,-*}}\"{cgroup} }}\n{}\n",
             self.binding
         )
     }
@@ -179,7 +194,7 @@ impl Stage {
         let key = workspace.folder().join("host.key");
         let host = cloud.host();
         std::fs::write(&key, format!("{}\n{}\n", host.access_key_id, host.secret_access_key))?;
-        plan.write(REGION, &scene.config(&cloud, &workspace.namespaces(), &key))?;
+        plan.write(REGION, &scene.config(&cloud, &workspace, &key))?;
         export(&plan.config(), &documents(&workspace))?;
         let agent = plan.start()?;
         Ok(Self { agent, cloud, workspace, tools })

@@ -192,7 +192,8 @@ fn newer(name: &str, option: &str, oldest: (u32, u32)) -> Option<PathBuf> {
 /// The first version number in a text: `go version go1.26.8 linux/amd64` is 1.26.
 pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
-    let mut parts = text.get(start..)?.split(|c: char| !c.is_ascii_digit());
+    let number = text.get(start..)?.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+    let mut parts = number.split('.');
     let major = parts.next()?.parse().ok()?;
     let minor = parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
     Some((major, minor))

@@ -8,6 +8,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
+use practice::clients::{Client, Errand};
+use practice::cloud::{Cloud, Layout};
 use practice::host::{HostError, Plan, Privilege, Visit, Workspace, within, within_as};
 use practice::program::Invocation;
 use practice::tools::Tools;
@@ -147,6 +149,29 @@ fn nothing_is_left_after_a_panic() {
         assert!(!mounted.contains(folder.to_str().unwrap()), "{mounted}");
         let links = shell("ip -brief link").run(LIMIT).unwrap().stdout;
         assert_eq!(links.lines().count(), 1, "{links}");
+    });
+}
+
+#[test]
+fn a_client_in_a_workload_works_in_the_practice_cloud() {
+    check("a_client_in_a_workload_works_in_the_practice_cloud", |workspace| {
+        let tools = Tools::find();
+        let layout = Layout::new(workspace.cloud_address(), workspace.folder().join("cloud"));
+        let cloud = Cloud::start(&tools, &layout).unwrap();
+        let one = workspace.workload("one").unwrap();
+        let errand = Errand::new(cloud.endpoint(), &layout.region, workspace.folder()).unwrap();
+        let errand = cloud
+            .host()
+            .environment()
+            .into_iter()
+            .fold(errand, |errand, (name, value)| errand.env(name, &value));
+        let answer = Client::Go.run(&tools, &errand, &|it| one.place(it), LIMIT).unwrap();
+        assert_eq!(answer.arn, cloud.host().arn);
+        // Without a key it finds none: nothing answers at 169.254.169.254 in there.
+        let bare = Errand::new(cloud.endpoint(), &layout.region, workspace.folder()).unwrap();
+        let refused =
+            Client::Go.run(&tools, &bare, &|it| one.place(it), LIMIT).unwrap_err().to_string();
+        assert!(refused.contains("169.254.169.254"), "{refused}");
     });
 }
 

@@ -34,6 +34,7 @@
 //! `suites::CLAIMS`. All else is `unit`, so that a new file is never forgotten.
 
 mod benches;
+mod demo;
 mod fuzzing;
 mod house;
 mod private_host;
@@ -61,6 +62,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows the main job: two workloads on one host, each with the role of its own account
+    #[command(after_help = "Examples:
+  cargo xtask demo                      shows it, then waits so that you can look around
+  cargo xtask demo --once               shows it; fails if anything is not as promised
+  cargo xtask demo --once --json        the same as JSON")]
+    Demo(demo::Options),
     /// Installs what the tests and the demo need, below the target folder where possible
     #[command(after_help = "Examples:\n  cargo xtask setup")]
     Setup,
@@ -92,6 +99,7 @@ A test that cannot run here prints a line `skipped: REASON` and counts as skippe
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = House::open().and_then(|house| match arguments.command {
+        Command::Demo(options) => demo::demo(&house, &options),
         Command::Setup => testing::setup(),
         Command::Test(options) => testing::test(&house, &options),
         Command::Tidy => tidy::tidy(&house),

@@ -14,15 +14,23 @@ use std::{
 use linux::{Cgroups, Diag, DoorAddress, Listeners, Namespace, Plan};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let namespace = Namespace::create("measured")?;
     let plan = Plan::default();
-    let start = Instant::now();
-    let mut doors = Listeners::open(&namespace, &plan)?;
-    println!("open {} doors: {:?}", plan.doors.len(), start.elapsed());
-    let start = Instant::now();
-    let diag = Diag::open(&namespace)?;
-    println!("open the line to the kernel: {:?}", start.elapsed());
+    let (mut doors_times, mut diag_times) = (Vec::new(), Vec::new());
+    for _ in 0..NAMESPACES {
+        let namespace = Namespace::create("measured")?;
+        let start = Instant::now();
+        let _doors = Listeners::open(&namespace, &plan)?;
+        doors_times.push(start.elapsed());
+        let start = Instant::now();
+        let _diag = Diag::open(&namespace)?;
+        diag_times.push(start.elapsed());
+    }
+    print_times("open all doors of a namespace", doors_times);
+    print_times("open the line to the kernel", diag_times);
 
+    let namespace = Namespace::create("measured")?;
+    let mut doors = Listeners::open(&namespace, &plan)?;
+    let diag = Diag::open(&namespace)?;
     let cgroups = Cgroups::open()?;
     let cgroup = Cgroup::new(&cgroups)?;
     let address = (DoorAddress::InstanceV4.ip(), 80);
@@ -94,3 +102,4 @@ impl Drop for Cgroup {
 }
 
 const ROUNDS: usize = 20_000;
+const NAMESPACES: usize = 100;

@@ -228,10 +228,14 @@ impl Listeners {
         for door in &plan.doors {
             doors.add(namespace, *door)?;
         }
-        for door in &plan.doors {
-            if doors.absent.iter().all(|absent| absent.door != *door) {
-                doors.listen(namespace, *door, plan)?;
-            }
+        let present = |door: &&DoorAddress| doors.absent.iter().all(|absent| absent.door != **door);
+        let present: Vec<DoorAddress> = plan.doors.iter().filter(present).copied().collect();
+        for door in &present {
+            let action = || format!("reach `{}` at `lo`", door.ip());
+            doors.settle(door.ip()).map_err(|source| refused(namespace, action(), source))?;
+        }
+        for door in present {
+            doors.listen(namespace, door, plan)?;
         }
         Ok(doors)
     }
@@ -256,9 +260,6 @@ impl Listeners {
         plan: &Plan,
     ) -> Result<(), ListenError> {
         let address = SocketAddr::new(door.ip(), plan.port);
-        self.settle(address.ip()).map_err(|source| {
-            refused(namespace, format!("reach `{}` at `lo`", address.ip()), source)
-        })?;
         let socket = listen(address, plan.hops).map_err(|source| {
             let namespace = namespace.to_owned();
             match Errno::from_io_error(&source) {

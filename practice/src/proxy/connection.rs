@@ -192,7 +192,7 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
 
 /// As STS says it: HTTP 400 with the code `Throttling`.
 const THROTTLED: &str = "HTTP/1.1 400 Bad Request\r\n\
-    Content-Type: text/xml\r\nContent-Length: 219\r\nConnection: close\r\n\r\n\
+    Content-Type: text/xml\r\nContent-Length: 229\r\nConnection: close\r\n\r\n\
     <ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
     <Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error>\
     <RequestId>00000000-0000-0000-0000-000000000000</RequestId></ErrorResponse>";

@@ -152,8 +152,21 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The processes in it were reaped by the owners that were dropped before.
-        let _ = fs::remove_dir(&self.folder);
+        // The processes in it were killed by the owners that were dropped before, but the kernel may
+        // count one for a moment after it was reaped. It tells when the last is gone.
+        while let Err(error) = fs::remove_dir(&self.folder) {
+            let news = fs::File::open(self.folder.join("cgroup.events")).unwrap();
+            let empty = fs::read_to_string(self.folder.join("cgroup.events"));
+            if !empty.unwrap().contains("populated 0") {
+                let mut fds = [PollFd::new(&news, PollFlags::PRI)];
+                let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+                if poll(&mut fds, Some(&limit)).unwrap() == 0 {
+                    let line = format!("cannot remove cgroup `{}`: {error}\n", self.path);
+                    io::stderr().write_all(line.as_bytes()).unwrap();
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -1,0 +1,162 @@
+//! The demo: two workloads on one host, each in its own account, and neither in the other's.
+
+mod loopback;
+mod namespaces;
+mod show;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use practice::{
+    clients::{Answer, Client},
+    host::{self, Privilege},
+    tools::Tools,
+};
+use serde::Serialize;
+
+use crate::{house::House, programs, suites::BUILD_LIMIT, trouble::Trouble, verdict};
+
+/// What `cargo xtask demo` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// End after the table instead of waiting, and fail if anything is not as promised
+    #[arg(long)]
+    once: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the demo shows.
+#[derive(Debug, Default, Serialize)]
+struct Shown {
+    /// Each workload, as one of its programs sees itself.
+    workloads: Vec<Acted>,
+    /// Each attempt that must be refused.
+    refused: Vec<Refused>,
+    /// What was not as promised; empty when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken: Vec<String>,
+}
+
+/// One program of one workload.
+#[derive(Debug, Serialize)]
+struct Acted {
+    /// The workload.
+    name: String,
+    /// The program.
+    client: String,
+    /// How the agent knew the workload.
+    evidence: String,
+    /// The account that the program found itself in.
+    account: String,
+    /// The role that its lease is for.
+    role_arn: String,
+    /// Who it is there, in STS's words.
+    caller_arn: String,
+    /// The object that it wrote and read in its own account.
+    object: Option<String>,
+}
+
+/// One attempt that was refused.
+#[derive(Debug, Serialize)]
+struct Refused {
+    /// Who tried.
+    who: String,
+    /// What they wanted.
+    wanted: String,
+    /// What they got instead.
+    why: String,
+}
+
+/// Applications of the demo.
+const APPLICATIONS: [&str; 2] = ["orders", "billing"];
+/// The programs that run in each workload.
+const CLIENTS: [Client; 2] = [Client::Python, Client::Cli];
+/// How long one program may take.
+const PROGRAM: Duration = Duration::from_secs(60);
+
+/// Runs the demo.
+pub(crate) fn demo(house: &House, options: &Options) -> Result<ExitCode, Trouble> {
+    if !host::is_inside() {
+        prepare(house)?;
+    }
+    let tools = Tools::find();
+    let way = host::privilege(&tools);
+    let shown = match way {
+        Privilege::None { why } => {
+            step(&format!("no network namespaces here ({why}): two loopback listeners instead"));
+            loopback::run(&tools, options)
+        }
+        way => {
+            if let Some(code) = host::reenter(&tools, &way).map_err(trouble)? {
+                return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+            }
+            namespaces::run(options)
+        }
+    };
+    let shown = shown?;
+    verdict(shown.broken.is_empty())
+}
+
+/// Installs what is missing and builds the programs; the second run finds all of it done.
+fn prepare(house: &House) -> Result<(), Trouble> {
+    let mut progress = |line: &str| step(line);
+    practice::setup::host(&mut progress).map_err(trouble)?;
+    practice::setup::python(&mut progress).map_err(trouble)?;
+    step("building the agent");
+    let mut build = programs::cargo(house);
+    build.args(["build", "--quiet", "--package", "rolecall-agent", "--package", "rolecall"]);
+    programs::run(&mut build, BUILD_LIMIT)?.or_trouble(&build)
+}
+
+impl Shown {
+    /// Takes in what a program found out, and whether it is what was promised.
+    fn acted(&mut self, name: &str, evidence: &str, role_arn: &str, answer: Answer) {
+        let promised = role_arn.split(':').nth(4).unwrap_or_default();
+        if answer.account != promised {
+            let wrong = format!("{name} acts in account {}, not {promised}", answer.account);
+            self.broken.push(wrong);
+        }
+        if answer.object.is_none() {
+            self.broken.push(format!("{name} wrote no object"));
+        }
+        self.workloads.push(Acted {
+            name: name.to_owned(),
+            client: answer.client,
+            evidence: evidence.to_owned(),
+            account: answer.account,
+            role_arn: role_arn.to_owned(),
+            caller_arn: answer.arn,
+            object: answer.object,
+        });
+    }
+
+    /// Takes in an attempt, which must have ended with `status`.
+    fn attempted(&mut self, who: &str, wanted: &str, status: &str, got: &str) {
+        let why = format!("{got} {}", meaning(got));
+        if got != status {
+            self.broken.push(format!("{who} wanted {wanted} and got {got}, not {status}"));
+        }
+        self.refused.push(Refused { who: who.to_owned(), wanted: wanted.to_owned(), why });
+    }
+}
+
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "401" => "Unauthorized: the token was given to another workload",
+        "403" => "Forbidden: the kernel's proofs name no workload",
+        "404" => "Not Found: a workload has its own role and no other",
+        _ => "",
+    }
+}
+
+/// Tells what happens, beside the result.
+fn step(line: &str) {
+    eprintln!("  {line}");
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
+fn trouble(error: impl std::fmt::Display) -> Trouble {
+    Trouble::Missing(error.to_string())
+}
