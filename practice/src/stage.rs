@@ -209,7 +209,7 @@ impl Stage {
             .map(|(index, name)| Application {
                 // Exactly what `rolecall issuer trust` puts into a trust policy.
                 subject: format!("application:{name}:environment:{ENVIRONMENT}:instance:*"),
-                ..Application::new(name, &format!("{:012}", 222_222_222_222_u64 + index as u64))
+                ..Application::new(name, &account(index))
             })
             .collect();
         Ok(Cloud::start(tools, &layout)?)
@@ -234,6 +234,14 @@ impl Stage {
     /// Where the issuer's documents are.
     pub fn documents(&self) -> PathBuf {
         documents(&self.workspace)
+    }
+}
+
+/// The first accounts are easy to tell apart: 222222222222, 333333333333 and so on.
+fn account(index: usize) -> String {
+    match index {
+        0..8 => (index + 2).to_string().repeat(12),
+        _ => format!("{:012}", 100_000_000_000_u64 + index as u64),
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Use two loopback listeners even where there are namespaces
+    #[arg(long)]
+    loopback: bool,
 }
 
 /// What the demo shows.
@@ -39,21 +42,28 @@ struct Shown {
     broken: Vec<String>,
 }
 
-/// One program of one workload.
+/// One workload and what its programs found out.
 #[derive(Debug, Serialize)]
 struct Acted {
     /// The workload.
     name: String,
-    /// The program.
-    client: String,
-    /// How the agent knew the workload.
+    /// How the agent knew it.
     evidence: String,
-    /// The account that the program found itself in.
+    /// The account that its programs found themselves in.
     account: String,
     /// The role that its lease is for.
     role_arn: String,
-    /// Who it is there, in STS's words.
+    /// Who they are there, in STS's words.
     caller_arn: String,
+    /// The programs, each unchanged.
+    programs: Vec<Program>,
+}
+
+/// One program.
+#[derive(Debug, Serialize)]
+struct Program {
+    /// Its name.
+    name: String,
     /// The object that it wrote and read in its own account.
     object: Option<String>,
 }
@@ -82,10 +92,13 @@ pub(crate) fn demo(house: &House, options: &Options) -> Result<ExitCode, Trouble
         prepare(house)?;
     }
     let tools = Tools::find();
-    let way = host::privilege(&tools);
+    let way = match options.loopback {
+        true => Privilege::None { why: "asked for with `--loopback`".to_owned() },
+        false => host::privilege(&tools),
+    };
     let shown = match way {
         Privilege::None { why } => {
-            step(&format!("no network namespaces here ({why}): two loopback listeners instead"));
+            step(&format!("no network namespaces ({why}): two loopback listeners instead"));
             loopback::run(&tools, options)
         }
         way => {
@@ -111,25 +124,26 @@ fn prepare(house: &House) -> Result<(), Trouble> {
 }
 
 impl Shown {
-    /// Takes in what a program found out, and whether it is what was promised.
-    fn acted(&mut self, name: &str, evidence: &str, role_arn: &str, answer: Answer) {
+    /// Takes in what a workload's programs found out, and whether it is what was promised.
+    fn acted(&mut self, name: &str, evidence: String, role_arn: String, answers: &[Answer]) {
         let promised = role_arn.split(':').nth(4).unwrap_or_default();
-        if answer.account != promised {
-            let wrong = format!("{name} acts in account {}, not {promised}", answer.account);
-            self.broken.push(wrong);
+        let first = answers.first();
+        let account = first.map(|answer| answer.account.clone()).unwrap_or_default();
+        let caller_arn = first.map(|answer| answer.arn.clone()).unwrap_or_default();
+        for Answer { client, account, arn, object, .. } in answers {
+            if account != promised || *arn != caller_arn {
+                self.broken.push(format!("{client} of {name} is {arn}, not {name} in {promised}"));
+            }
+            if object.is_none() {
+                self.broken.push(format!("{client} of {name} wrote no object"));
+            }
         }
-        if answer.object.is_none() {
-            self.broken.push(format!("{name} wrote no object"));
-        }
-        self.workloads.push(Acted {
-            name: name.to_owned(),
-            client: answer.client,
-            evidence: evidence.to_owned(),
-            account: answer.account,
-            role_arn: role_arn.to_owned(),
-            caller_arn: answer.arn,
-            object: answer.object,
-        });
+        let programs = answers
+            .iter()
+            .map(|answer| Program { name: answer.client.clone(), object: answer.object.clone() })
+            .collect();
+        let name = name.to_owned();
+        self.workloads.push(Acted { name, evidence, account, role_arn, caller_arn, programs });
     }
 
     /// Takes in an attempt, which must have ended with `status`.
@@ -156,7 +170,6 @@ fn step(line: &str) {
     eprintln!("  {line}");
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 fn trouble(error: impl std::fmt::Display) -> Trouble {
     Trouble::Missing(error.to_string())
 }

@@ -72,7 +72,9 @@ impl FromStr for RoleArn {
         let (path, name) = rest.rsplit_once('/').unwrap_or(("", rest));
         let path = if path.is_empty() { "/".to_owned() } else { format!("/{path}/") };
         let legal_name = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+        // `role//a` would be printed as `role/a`: two spellings of one role.
         if name.is_empty()
+            || rest.starts_with('/')
             || name.len() > Self::NAME_MAX
             || path.len() > Self::PATH_MAX
             || !name.bytes().all(legal_name)

@@ -55,6 +55,7 @@ fn what_is_almost_a_role_is_refused() {
     check_refused::<RoleArn>("arn:aws:iam:eu-central-1:111122223333:role/orders");
     check_refused::<RoleArn>("arn:aws:iam:::role/orders");
     check_refused::<RoleArn>("arn:aws:iam::111122223333:role/");
+    check_refused::<RoleArn>("arn:aws:iam::111122223333:role//orders");
     check_refused::<RoleArn>("arn:aws:iam::111122223333:role/or ders");
     let long = "x".repeat(RoleArn::NAME_MAX + 1);
     check_refused::<RoleArn>(&format!("arn:aws:iam::111122223333:role/{long}"));

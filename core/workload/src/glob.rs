@@ -6,7 +6,7 @@ use crate::workload::excerpt;
 
 /// A pattern for names and paths: `*` and `?` stay within a path segment, `**` crosses segments.
 ///
-/// Also `[a-z]`, `[!a-z]` and `{one,two}`. The whole text must match. Segments matter because what
+/// Also `[a-z]`, `[!a-z]`, `{one,two}` and `{,two}`. The whole text must match. Segments matter because what
 /// lies below a unit or container is not the operator's to name: `/system.slice/*` must not
 /// reach `/system.slice/evil.service/anything`. Text without `/` is one segment, so `*` is all of it.
 /// A backslash is an ordinary character, because unit names carry them (`a\x2db.service`); `[*]` is a star.
@@ -96,7 +96,7 @@ impl FromStr for Glob {
         if depth(text) > Self::DEPTH_MAX {
             return Err(InvalidGlob::Depth(excerpt(text)));
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
+        let glob = dialect(text).build();
         let syntax = |error: globset::Error| InvalidGlob::Syntax {
             pattern: excerpt(text),
             reason: error.kind().to_string(),
@@ -124,6 +124,13 @@ impl fmt::Debug for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Glob({:?})", self.pattern)
     }
+}
+
+/// An empty alternative is one: `orders{,-*}` is `orders` as well. Left out, it would match nothing.
+fn dialect(pattern: &str) -> GlobBuilder<'_> {
+    let mut builder = GlobBuilder::new(pattern);
+    builder.literal_separator(true).backslash_escape(false).empty_alternates(true);
+    builder
 }
 
 fn depth(pattern: &str) -> usize {
@@ -171,6 +178,7 @@ mod tests {
         check("orders-[0-9]", &["orders-7"], &["orders-x", "orders-"]);
         check("orders-[!0-9]", &["orders-x"], &["orders-7"]);
         check("{orders,billing}@*", &["orders@eu", "billing@"], &["stock@eu"]);
+        check("orders{,-*}", &["orders", "orders-7"], &["orders7"]);
     }
 
     #[test]
@@ -218,7 +226,7 @@ mod tests {
         #[test]
         fn the_prefix_check_changes_no_answer(pattern in r"[ab/]{0,3}[ab/*?{},\[\]!]{0,5}", text in "[ab/]{0,5}") {
             if let Ok(glob) = pattern.parse::<Glob>() {
-                let whole = GlobBuilder::new(&pattern).literal_separator(true).backslash_escape(false).build();
+                let whole = dialect(&pattern).build();
                 prop_assert_eq!(glob.is_match(&text), whole.unwrap().compile_matcher().is_match(&text));
             }
         }

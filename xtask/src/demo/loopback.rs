@@ -95,14 +95,16 @@ fn act(
     shown: &mut Shown,
 ) -> Result<(), Trouble> {
     let Listening { name, role, bucket, address, .. } = listening;
+    let mut answers = Vec::new();
     for client in CLIENTS {
         step(&format!("{name}: {client}, unchanged, asks who it is and uses its bucket"));
         let errand = Errand::new(cloud.endpoint(), REGION, &folder.join(name)).map_err(trouble)?;
         let metadata = format!("http://{address}");
         let errand = errand.bucket(bucket).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata);
-        let answer = client.run(tools, &errand, &|here| here, PROGRAM).map_err(trouble)?;
-        shown.acted(name, &format!("loopback {address} (development)"), role, answer);
+        answers.push(client.run(tools, &errand, &|here| here, PROGRAM).map_err(trouble)?);
     }
+    let evidence = format!("loopback {address} (development)");
+    shown.acted(name, evidence, role.clone(), &answers);
     Ok(())
 }
 

@@ -24,19 +24,28 @@ pub(super) fn run(options: &Options) -> Result<Shown, Trouble> {
             "no cgroups of our own ({why}): workloads are told apart by namespace alone"
         ));
     }
+    // What the agent said is gone with the stage, so it is told here if anything goes wrong.
+    play(&stage, options).inspect_err(|_| {
+        step(&format!("the agent said:\n{}", stage.agent.said()));
+        let lines = stage.agent.access().unwrap_or_default();
+        lines.iter().for_each(|line| step(&line.to_string()));
+    })
+}
+
+fn play(stage: &Stage, options: &Options) -> Result<Shown, Trouble> {
     let mut shown = Shown::default();
     let mut workloads = Vec::new();
     for name in APPLICATIONS {
         let workload = stage.workload(name).map_err(trouble)?;
         // A process that stays: its namespace can be entered while the demo waits.
         let resident = workload.start(Invocation::new("sleep").arg("infinity")).map_err(trouble)?;
-        act(&stage, &workload, &mut shown)?;
+        act(stage, &workload, &mut shown)?;
         workloads.push((workload, resident));
     }
-    trespass(&stage, &workloads, &mut shown)?;
+    trespass(stage, &workloads, &mut shown)?;
     show::print(&shown, options.json)?;
     if !options.once {
-        wait(&stage, &workloads)?;
+        wait(stage, &workloads)?;
     }
     Ok(shown)
 }
@@ -48,22 +57,24 @@ fn act(stage: &Stage, workload: &Workload, shown: &mut Shown) -> Result<(), Trou
     let application =
         application.ok_or_else(|| Trouble::Missing(format!("no account `{name}`")))?;
     let role = application.role_arn.clone().unwrap_or_default();
+    let mut answers = Vec::new();
     for client in CLIENTS {
         step(&format!("{name}: {client}, unchanged, asks who it is and uses its bucket"));
         let errand = stage.errand(name).map_err(trouble)?.bucket(&application.bucket);
         let place = |invocation| workload.place(invocation);
-        let answer = client.run(&stage.tools, &errand, &place, PROGRAM).map_err(trouble)?;
-        shown.acted(name, &evidence(stage, name)?, &role, answer);
+        answers.push(client.run(&stage.tools, &errand, &place, PROGRAM).map_err(trouble)?);
     }
+    shown.acted(name, evidence(stage, name)?, role, &answers);
     Ok(())
 }
 
 /// What the agent recorded of the workload's last request for credentials.
 fn evidence(stage: &Stage, name: &str) -> Result<String, Trouble> {
     let lines = stage.agent.access().map_err(trouble)?;
-    let last = about(&lines, name).into_iter().rfind(|line| line["role"].is_string()).cloned();
+    let last = about(&lines, name).into_iter().rfind(|line| line.get("role").is_some_and(Value::is_string)).cloned();
     let seen = last.unwrap_or_default();
-    let part = |key: &str| seen["evidence"][key].as_str().map(|value| format!("{key} {value}"));
+    let evidence = seen.get("evidence");
+    let part = |key: &str| Some(format!("{key} {}", evidence?.get(key)?.as_str()?));
     let parts: Vec<String> = ["netns", "cgroup"].into_iter().filter_map(part).collect();
     Ok(if parts.is_empty() { "none".to_owned() } else { parts.join(" and ") })
 }

@@ -10,10 +10,14 @@ pub(super) fn print(shown: &Shown, json: bool) -> Result<(), Trouble> {
         println!("{}", serde_json::to_string_pretty(shown).map_err(trouble)?);
         return Ok(());
     }
-    let mut acted =
-        table(["who asked", "with", "how they were identified", "account", "who they are there"]);
+    let mut acted = table(["who asked", "how they were identified", "what they got"]);
     for row in &shown.workloads {
-        acted.add_row([&row.name, &row.client, &row.evidence, &row.account, &row.caller_arn]);
+        let programs: Vec<&str> =
+            row.programs.iter().map(|program| program.name.as_str()).collect();
+        let who = format!("{}\n({})", row.name, programs.join(", "));
+        let evidence = row.evidence.replace(" and ", "\nand ");
+        let got = format!("account {}\n{}\n{}", row.account, row.role_arn, row.caller_arn);
+        acted.add_row([who, evidence, got]);
     }
     let mut refused = table(["who tried", "what they wanted", "what they got"]);
     for row in &shown.refused {
