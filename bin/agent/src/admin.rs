@@ -45,10 +45,10 @@ pub enum Ask {
         /// The process.
         pid: u32,
     },
-    /// The variables for the container doors.
+    /// What the container doors ask of a process.
     Environment {
-        /// The process.
-        pid: u32,
+        /// The process; none means the workload behind the development listeners.
+        pid: Option<u32>,
     },
     /// What is served and held?
     Status,

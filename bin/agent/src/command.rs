@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     admin::{self, AdminError, Ask},
     config::ConfigError,
+    environment::{self, Environment, EnvironmentError},
     explain, report, run,
     settings::Settings,
 };
@@ -62,15 +63,8 @@ pub enum Command {
         #[arg(long)]
         pid: u32,
     },
-    /// Print the variables that point a workload at the container doors.
-    Environment {
-        /// The process.
-        #[arg(long)]
-        pid: u32,
-        /// Which door the variables are for.
-        #[arg(long, value_enum, default_value_t = ContainerDoor::Ecs)]
-        door: ContainerDoor,
-    },
+    /// Print the variables that point a workload at a container door, a line each.
+    Environment(Environment),
     /// Say what is served, which leases are held and what was refused.
     Status,
     /// Read the file again; a broken one is refused and the old one stays.
@@ -82,25 +76,24 @@ pub enum Command {
 
 /// Which namespace to serve.
 #[derive(Debug, Args)]
-#[group(id = "namespace", required = true, multiple = false, args = ["netns", "pid"])]
 pub struct Attach {
     /// The name that `match = { netns = … }` sees.
     pub name: String,
+    /// Where it is.
+    #[command(flatten)]
+    pub place: NamespacePlace,
+}
+
+/// Where a namespace is found: a group of its own, since all fields of a group exclude each other.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct NamespacePlace {
     /// The namespace's file, such as `/run/netns/orders`.
     #[arg(long, value_name = "PATH")]
     pub netns: Option<PathBuf>,
     /// A process in the namespace. Only its cgroup, or one below, is then served there.
     #[arg(long)]
     pub pid: Option<u32>,
-}
-
-/// A door for containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ContainerDoor {
-    /// The ECS container endpoint: a relative address and an authorization token.
-    Ecs,
-    /// The EKS Pod Identity endpoint: a full address and a token file.
-    PodIdentity,
 }
 
 /// What to do with the redirect.
@@ -128,6 +121,8 @@ enum Failure {
     #[error(transparent)]
     Look(#[from] explain::LookError),
     #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
     Redirect(#[from] linux::RedirectError),
     #[error("{0}")]
     Other(String),
@@ -142,7 +137,16 @@ pub fn execute(arguments: &Arguments) -> ExitCode {
     match done {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(answer)) => {
-            print(arguments.output, &answer);
+            print(&match (arguments.output, &arguments.command) {
+                (Output::Json, _) => format!("{answer:#}\n"),
+                // These lines are read by programs as well.
+                (Output::Text, Some(Command::Environment(_))) => environment::lines(&answer),
+                (Output::Text, _) => {
+                    let mut text = String::new();
+                    lines(&mut text, 0, &answer);
+                    text
+                }
+            });
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -177,10 +181,7 @@ impl Command {
                 Ok(admin::ask(&socket()?, &Ask::Detach { name: name.clone() }, None)?)
             }
             Self::Explain { pid } => explain_process(config, *pid),
-            Self::Environment { pid, door } => {
-                let answer = admin::ask(&socket()?, &Ask::Environment { pid: *pid }, None)?;
-                Ok(variables(*door, &answer))
-            }
+            Self::Environment(environment) => Ok(environment.execute(&socket()?)?),
             Self::Status => Ok(admin::ask(&socket()?, &Ask::Status, None)?),
             Self::Reload => Ok(admin::ask(&socket()?, &Ask::Reload, None)?),
             Self::Redirect(redirect) => redirect.execute(config),
@@ -190,7 +191,7 @@ impl Command {
 
 impl Attach {
     fn execute(&self, socket: &Path) -> Result<Value, Failure> {
-        let (namespace, pinned) = match (&self.netns, self.pid) {
+        let (namespace, pinned) = match (&self.place.netns, self.place.pid) {
             (Some(path), _) => (Namespace::open(path)?, None),
             (None, Some(pid)) => {
                 let process = Process::open(pid)?;
@@ -251,21 +252,6 @@ fn named(folder: &Path, inode: u64) -> Option<workload::Namespace> {
     Some(workload::Namespace { name, inode, pinned: None })
 }
 
-/// The variables that point an SDK at a container door.
-fn variables(door: ContainerDoor, answer: &Value) -> Value {
-    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    match door {
-        ContainerDoor::Ecs => json!({
-            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": format!("/v2/credentials/{}", text("id")),
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": text("token"),
-        }),
-        ContainerDoor::PodIdentity => json!({
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": text("token"),
-        }),
-    }
-}
-
 fn check(settings: &Settings) -> Value {
     let bindings: Vec<Value> = settings
         .bound()
@@ -285,15 +271,8 @@ fn check(settings: &Settings) -> Value {
 /// Prints an answer. What the operator asked to see may hold a container secret: it goes to
 /// standard output and nowhere else.
 #[expect(clippy::print_stdout, reason = "this is what standard output is for")]
-fn print(output: Output, answer: &Value) {
-    match output {
-        Output::Json => println!("{answer:#}"),
-        Output::Text => {
-            let mut text = String::new();
-            lines(&mut text, 0, answer);
-            print!("{text}");
-        }
-    }
+fn print(text: &str) {
+    print!("{text}");
 }
 
 fn lines(text: &mut String, depth: usize, value: &Value) {
@@ -338,6 +317,7 @@ Examples:
   rolecall-agent attach orders-1 --pid 4242       serve the namespace of process 4242
   rolecall-agent explain --pid 4242               what would process 4242 get, and why?
   rolecall-agent environment --pid 4242           AWS_CONTAINER_… for process 4242
+  rolecall-agent environment --development --door pod-identity --token-file token > orders.env
   rolecall-agent status -o json
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a broken file.";
@@ -351,5 +331,28 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check(line: &str, accepted: bool) {
+        let words = std::iter::once("rolecall-agent").chain(line.split(' '));
+        let parsed = Arguments::try_parse_from(words);
+        assert_eq!(parsed.is_ok(), accepted, "{line}: {:?}", parsed.err());
+    }
+
+    #[test]
+    fn a_namespace_is_attached_by_one_place() {
+        check("attach orders-1 --pid 42", true);
+        check("attach orders-1 --netns /run/netns/orders-1", true);
+        check("attach orders-1", false);
+        check("attach orders-1 --pid 42 --netns /run/netns/orders-1", false);
+    }
+
+    #[test]
+    fn variables_are_those_of_a_process_or_of_development() {
+        check("environment --pid 42 --door ecs", true);
+        check("environment --development --door pod-identity --token-file t", true);
+        check("environment --door ecs", false);
+        check("environment --pid 42 --development", false);
     }
 }

@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod counters;
 pub mod engine;
+pub mod environment;
 pub mod explain;
 pub mod fetch;
 pub mod host;

@@ -332,19 +332,28 @@ impl Agent {
         serde_json::to_value(served).map_err(|error| error.to_string())
     }
 
-    fn environment(&self, pid: u32) -> Result<Value, String> {
-        let seen = explain::look_at(pid, |inode| self.places.evidence_of(inode));
-        let caller = self.engine.identify(seen.map_err(|error| error.to_string())?.evidence);
-        let Standing::Known(known) = &caller.standing else {
-            return Err(format!(
-                "process {pid} is no workload: `rolecall-agent explain --pid {pid}` says why"
-            ));
+    fn environment(&self, pid: Option<u32>) -> Result<Value, String> {
+        let (caller, nobody) = match pid {
+            Some(pid) => {
+                let seen = explain::look_at(pid, |inode| self.places.evidence_of(inode));
+                let evidence = seen.map_err(|error| error.to_string())?.evidence;
+                let why = format!("`rolecall-agent explain --pid {pid}` says why");
+                (self.engine.identify(evidence), format!("process {pid} is no workload: {why}"))
+            }
+            None => {
+                let nobody = "no workload is behind development listeners: name it in [metadata]";
+                (self.engine.vouched(), nobody.to_owned())
+            }
         };
-        let tokens = self.engine.tokens();
+        let Standing::Known(known) = &caller.standing else { return Err(nobody) };
+        let (tokens, settings) = (self.engine.tokens(), self.engine.settings());
+        let metadata = &settings.config.metadata;
         Ok(json!({
             "workload": known.id,
             "id": metadata::container_id(tokens, &known.id).expose(),
             "token": metadata::container_token(tokens, &known.id).expose(),
+            "container_listeners": metadata.listen_container,
+            "pod_identity_listeners": metadata.listen_pod_identity,
         }))
     }
 

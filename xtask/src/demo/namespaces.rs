@@ -71,7 +71,10 @@ fn act(stage: &Stage, workload: &Workload, shown: &mut Shown) -> Result<(), Trou
 /// What the agent recorded of the workload's last request for credentials.
 fn evidence(stage: &Stage, name: &str) -> Result<String, Trouble> {
     let lines = stage.agent.access().map_err(trouble)?;
-    let last = about(&lines, name).into_iter().rfind(|line| line.get("role").is_some_and(Value::is_string)).cloned();
+    let last = about(&lines, name)
+        .into_iter()
+        .rfind(|line| line.get("role").is_some_and(Value::is_string))
+        .cloned();
     let seen = last.unwrap_or_default();
     let evidence = seen.get("evidence");
     let part = |key: &str| Some(format!("{key} {}", evidence?.get(key)?.as_str()?));
