@@ -11,6 +11,7 @@
 //! - [`agent`] starts an agent and reads what it recorded.
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
 //! - [`stage`] sets a host, a cloud and an agent between them at once.
+//! - [`manual`] asks a program what it says of itself.
 //! - [`program`] starts all of these, waits no longer than told, and leaves nothing behind.
 //!
 //! INVARIANT (NothingLeft): whatever this crate makes on a machine is gone when the value that
@@ -21,6 +22,7 @@ pub mod clients;
 pub mod cloud;
 mod guard;
 pub mod host;
+pub mod manual;
 pub mod program;
 pub mod proxy;
 pub mod setup;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use cloud::RoleArn;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use disk::Folder;
-use issuer::{Algorithm, IssuerUrl, KeyRing, Lead, State};
+use issuer::{Algorithm, IssuerUrl, KeyRing, Lead, SigningKey, State};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -46,6 +46,11 @@ enum Command {
         /// Do not wait for the day: for a key that is in wrong hands.
         #[arg(long)]
         now: bool,
+    },
+    /// Take a key that waits or is retired out at once: for a key that is in wrong hands.
+    Withdraw {
+        /// The key, as `show` names it.
+        key: String,
     },
     /// Print the trust policy for a role in an application's account.
     Trust {
@@ -102,6 +107,13 @@ fn default_data() -> PathBuf {
     PathBuf::from("/var/lib/rolecall")
 }
 
+/// What the agent's file says of its issuer.
+struct Plan {
+    data: PathBuf,
+    url: IssuerUrl,
+    algorithm: Algorithm,
+}
+
 /// An issuer as its agent knows it.
 struct Issuer {
     folder: Folder,
@@ -111,16 +123,17 @@ struct Issuer {
 
 impl Arguments {
     pub(crate) fn execute(&self, output: Output) -> Result<Done, Failure> {
-        let mut issuer = Issuer::open(&self.config)?;
+        let plan = Plan::read(&self.config)?;
         match &self.command {
-            Command::Export { out } => issuer.export(out, output)?,
-            Command::Show => issuer.show(output),
-            Command::Publish { algorithm } => issuer.publish(*algorithm, output)?,
-            Command::Rotate { now } => issuer.rotate(*now, output)?,
+            Command::Export { out } => plan.open()?.export(out, output)?,
+            Command::Show => plan.show(output)?,
+            Command::Publish { algorithm } => plan.open()?.publish(*algorithm, output)?,
+            Command::Rotate { now } => plan.open()?.rotate(*now, output)?,
+            Command::Withdraw { key } => plan.open()?.withdraw(key, output)?,
             Command::Trust { role, application, environment, audience } => {
-                let provider = issuer.url.provider_arn(role.partition(), role.account());
+                let provider = plan.url.provider_arn(role.partition(), role.account());
                 let provider = provider.map_err(Failure::input)?;
-                let (url, audience) = (&issuer.url, audience.as_str());
+                let (url, audience) = (&plan.url, audience.as_str());
                 let policy =
                     issuer::trust_policy(url, &provider, audience, application, environment);
                 print(&policy.map_err(Failure::input)?);
@@ -130,8 +143,8 @@ impl Arguments {
     }
 }
 
-impl Issuer {
-    fn open(config: &Path) -> Result<Self, Failure> {
+impl Plan {
+    fn read(config: &Path) -> Result<Self, Failure> {
         let at = |error: &dyn ToString| {
             Failure::Input(format!("{}: {}", config.display(), error.to_string()))
         };
@@ -145,11 +158,28 @@ impl Issuer {
         let url = url.map_err(|error| at(&error))?;
         let algorithm = section.algorithm.as_deref().unwrap_or("ES256");
         let algorithm = algorithm.parse::<Algorithm>().map_err(|error| at(&error))?;
-        let folder = Folder::open(&file.data).map_err(Failure::world)?;
-        let keys = folder.issuer_keys(algorithm, Timestamp::now()).map_err(Failure::world)?;
-        Ok(Self { folder, url, keys })
+        Ok(Self { data: file.data, url, algorithm })
     }
 
+    /// With its keys; at first use the first one is made.
+    fn open(self) -> Result<Issuer, Failure> {
+        let folder = Folder::open(&self.data).map_err(Failure::world)?;
+        let keys = folder.issuer_keys(self.algorithm, Timestamp::now()).map_err(Failure::world)?;
+        Ok(Issuer { folder, url: self.url, keys })
+    }
+
+    /// Who looks changes nothing: where there are no keys yet, none are made.
+    fn show(&self, output: Output) -> Result<(), Failure> {
+        let keys = match self.data.is_dir() {
+            true => Folder::open(&self.data).and_then(|folder| folder.existing_issuer_keys()),
+            false => Ok(None),
+        };
+        show(&self.url, keys.map_err(Failure::world)?.as_ref(), output);
+        Ok(())
+    }
+}
+
+impl Issuer {
     fn export(&self, out: &Path, output: Output) -> Result<(), Failure> {
         let folder = out.join(".well-known");
         let failed = |path: &Path, error: std::io::Error| {
@@ -187,39 +217,6 @@ impl Issuer {
         Ok(())
     }
 
-    fn show(&self, output: Output) {
-        let keys: Vec<[String; 3]> = self
-            .keys
-            .iter()
-            .map(|(key, state)| {
-                let state = match state {
-                    State::Next { published } => format!("signs next, published {published}"),
-                    State::Active { since } => format!("signs, since {since}"),
-                    State::Retired { until } => format!("retired, published until {until}"),
-                };
-                [key.kid().as_str().to_owned(), key.algorithm().as_str().to_owned(), state]
-            })
-            .collect();
-        match output {
-            Output::Json => {
-                let keys: Vec<_> = keys
-                    .iter()
-                    .map(|[kid, algorithm, state]| {
-                        json!({ "kid": kid, "algorithm": algorithm, "state": state })
-                    })
-                    .collect();
-                print(&json!({ "issuer": self.url.as_str(), "keys": keys }).to_string());
-            }
-            Output::Table => {
-                let mut table = table(["key", "algorithm", "state"]);
-                for key in keys {
-                    table.add_row(key);
-                }
-                print(&format!("{}\n{table}", self.url));
-            }
-        }
-    }
-
     fn publish(&mut self, algorithm: Option<Signing>, output: Output) -> Result<(), Failure> {
         let algorithm = algorithm.map_or(self.keys.active().algorithm(), Algorithm::from);
         let key = self.folder.new_issuer_key(algorithm).map_err(Failure::world)?;
@@ -235,15 +232,64 @@ impl Issuer {
         self.keep(output)
     }
 
+    fn withdraw(&mut self, key: &str, output: Output) -> Result<(), Failure> {
+        let is_it = |known: &SigningKey| known.kid().as_str() == key;
+        if is_it(self.keys.active()) {
+            let words = format!("key `{key}` signs: `publish` another and `rotate --now` first");
+            return Err(Failure::Input(words));
+        }
+        let kid = self.keys.iter().map(|(known, _)| known).find(|known| is_it(known));
+        let kid = kid.map(|known| known.kid().clone());
+        let kid = kid.ok_or_else(|| Failure::Input(format!("there is no key `{key}`")))?;
+        self.keys.withdraw(&kid);
+        self.keep(output)
+    }
+
     fn keep(&self, output: Output) -> Result<(), Failure> {
         self.folder.keep_issuer_keys(&self.keys).map_err(Failure::world)?;
-        self.show(output);
+        show(&self.url, Some(&self.keys), output);
         if output == Output::Table {
             print(
                 "now run `rolecall issuer export`, serve the files, then `rolecall-agent reload`",
             );
         }
         Ok(())
+    }
+}
+
+fn show(url: &IssuerUrl, keys: Option<&KeyRing>, output: Output) {
+    let keys: Vec<[String; 3]> = keys
+        .into_iter()
+        .flat_map(KeyRing::iter)
+        .map(|(key, state)| {
+            let state = match state {
+                State::Next { published } => format!("signs next, published {published}"),
+                State::Active { since } => format!("signs, since {since}"),
+                State::Retired { until } => format!("retired, published until {until}"),
+            };
+            [key.kid().as_str().to_owned(), key.algorithm().as_str().to_owned(), state]
+        })
+        .collect();
+    match output {
+        Output::Json => {
+            let keys: Vec<_> = keys
+                .iter()
+                .map(|[kid, algorithm, state]| {
+                    json!({ "kid": kid, "algorithm": algorithm, "state": state })
+                })
+                .collect();
+            print(&json!({ "issuer": url.as_str(), "keys": keys }).to_string());
+        }
+        Output::Table if keys.is_empty() => {
+            print(&format!("{url}\nno key yet: the agent or `rolecall issuer export` makes one"));
+        }
+        Output::Table => {
+            let mut table = table(["key", "algorithm", "state"]);
+            for key in keys {
+                table.add_row(key);
+            }
+            print(&format!("{url}\n{table}"));
+        }
     }
 }
 

@@ -55,6 +55,16 @@ pub enum Switch {
     Off,
 }
 
+impl Switch {
+    /// What people call the position.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// All bindings of one host, found by their place in the list, which is the place of their rule, or
 /// by application and environment.
 ///

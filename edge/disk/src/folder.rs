@@ -31,17 +31,25 @@ pub enum DiskError {
     },
     /// Somebody else could read or change the keys.
     #[error(
-        "`{path}` must belong to the agent's user alone (found mode {mode:o}, user {owner}): `chown` it to user {expected}, then `chmod go-rwx`"
+        "others may read `{path}` (mode {mode:o}): `chmod go-rwx` it, and replace the keys if they did"
     )]
     Exposed {
         /// The path.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// The keys belong to another user than the one who runs this program.
+    #[error(
+        "`{path}` belongs to user {owner}, and this is user {user}: type the same as that user, such as with `sudo -u '#{owner}'`"
+    )]
+    Foreign {
+        /// The path.
+        path: PathBuf,
         /// Its owner.
         owner: u32,
-        /// Who should own it.
-        expected: u32,
+        /// Who runs this program.
+        user: u32,
     },
     /// A file does not hold what it should.
     #[error("`{path}` is damaged: {reason}; restore it, or remove it to make a new one")]
@@ -141,12 +149,18 @@ impl Folder {
 fn private(path: &Path) -> Result<(), DiskError> {
     let io = |source| DiskError::Io { act: "inspect", path: path.to_owned(), source };
     let metadata = fs::symlink_metadata(path).map_err(io)?;
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    let expected = rustix::process::geteuid().as_raw();
-    if mode & 0o077 != 0 || owner != expected {
-        return Err(DiskError::Exposed { path: path.to_owned(), mode, owner, expected });
+    belongs(path, metadata.uid(), metadata.mode() & 0o7777, rustix::process::geteuid().as_raw())
+}
+
+fn belongs(path: &Path, owner: u32, mode: u32, user: u32) -> Result<(), DiskError> {
+    let path = path.to_owned();
+    if owner != user {
+        return Err(DiskError::Foreign { path, owner, user });
     }
-    Ok(())
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(DiskError::Exposed { path, mode }),
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +196,12 @@ mod tests {
         let (_place, folder) = folder();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(Folder::open(folder.path()), Err(DiskError::Exposed { .. })));
+    }
+
+    #[test]
+    fn another_users_folder_is_refused_with_that_users_number() {
+        let error = belongs(Path::new("/data"), 4242, 0o700, 0).unwrap_err().to_string();
+        assert!(error.contains("user 4242") && error.contains("sudo -u '#4242'"), "{error}");
     }
 
     #[test]
