@@ -173,3 +173,62 @@ fn step(line: &str) {
 fn trouble(error: impl std::fmt::Display) -> Trouble {
     Trouble::Missing(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(account: &str) -> Answer {
+        Answer {
+            client: "python".to_owned(),
+            account: account.to_owned(),
+            arn: format!("arn:aws:sts::{account}:assumed-role/orders/orders"),
+            access_key_id: None,
+            bucket: None,
+            object: Some("a".to_owned()),
+        }
+    }
+
+    fn shown(answers: &[Answer]) -> Shown {
+        let mut shown = Shown::default();
+        let role = "arn:aws:iam::222222222222:role/orders".to_owned();
+        shown.acted("orders", "netns orders".to_owned(), role, answers);
+        shown
+    }
+
+    #[test]
+    fn the_json_has_the_promised_names() {
+        let mut shown = shown(&[answer("222222222222")]);
+        shown.attempted("orders", "the credentials of billing", "401", "401");
+        let value = serde_json::to_value(&shown).unwrap();
+        let workload = json!({
+            "name": "orders",
+            "evidence": "netns orders",
+            "account": "222222222222",
+            "role_arn": "arn:aws:iam::222222222222:role/orders",
+            "caller_arn": "arn:aws:sts::222222222222:assumed-role/orders/orders",
+            "programs": [{ "name": "python", "object": "a" }],
+        });
+        let refused = json!({
+            "who": "orders",
+            "wanted": "the credentials of billing",
+            "why": "401 Unauthorized: the token was given to another workload",
+        });
+        assert_eq!(value, json!({ "workloads": [workload], "refused": [refused] }));
+    }
+
+    #[test]
+    fn what_is_not_as_promised_is_told() {
+        assert!(shown(&[answer("222222222222")]).broken.is_empty());
+        assert_eq!(shown(&[answer("333333333333")]).broken.len(), 1);
+        let without_object = Answer { object: None, ..answer("222222222222") };
+        assert_eq!(shown(&[without_object]).broken.len(), 1);
+        let two = [answer("222222222222"), answer("333333333333")];
+        assert_eq!(shown(&two).broken.len(), 1);
+        let mut shown = shown(&[answer("222222222222")]);
+        shown.attempted("orders", "the credentials of billing", "401", "200");
+        assert_eq!(shown.broken.len(), 1);
+    }
+}

@@ -61,8 +61,8 @@ pub(crate) enum Run {
 pub(crate) struct Check {
     /// The words after `cargo`.
     pub(crate) words: &'static [&'static str],
-    /// The component that brings the subcommand.
-    pub(crate) component: &'static str,
+    /// The component of the toolchain that brings the subcommand, where one must.
+    pub(crate) component: Option<&'static str>,
 }
 
 /// Where test programs run.
@@ -87,10 +87,10 @@ pub(crate) const SUITES: &[Suite] = &[
         promise: "every Rust file is formatted",
         needs: &[],
         run: Run::Checks(&[
-            Check { words: &["fmt", "--all", "--check"], component: "rustfmt" },
+            Check { words: &["fmt", "--all", "--check"], component: Some("rustfmt") },
             Check {
                 words: &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
-                component: "rustfmt",
+                component: Some("rustfmt"),
             },
         ]),
     },
@@ -106,7 +106,7 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[],
         run: Run::Checks(&[Check {
             words: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-            component: "clippy",
+            component: Some("clippy"),
         }]),
     },
     Suite {
@@ -156,6 +156,15 @@ pub(crate) const SUITES: &[Suite] = &[
         promise: "unchanged programs with the real AWS SDKs each act in their own account",
         needs: Need::ALL,
         run: Run::Programs(Place::Here),
+    },
+    Suite {
+        name: "demo",
+        promise: "the demo shows what it promises, with namespaces and without",
+        needs: Need::STAGE,
+        run: Run::Checks(&[
+            Check { words: &["xtask", "demo", "--once"], component: None },
+            Check { words: &["xtask", "demo", "--once", "--loopback", "--json"], component: None },
+        ]),
     },
     Suite {
         name: "fuzz",

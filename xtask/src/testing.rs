@@ -131,7 +131,10 @@ impl Runner<'_> {
             let mut cargo = programs::cargo(self.house);
             let typed = programs::typed(cargo.args(*words));
             let subcommand = words.first().copied().unwrap_or_default();
-            if !programs::works(programs::cargo(self.house).args([subcommand, "--version"])) {
+            let mut ask = programs::cargo(self.house);
+            if let Some(component) = component
+                && !programs::works(ask.args([subcommand, "--version"]))
+            {
                 let reason = format!(
                     "`cargo {subcommand}` is missing; `rustup component add {component}` installs it"
                 );
