@@ -64,7 +64,8 @@ impl Workspace {
             ip: tools.ip()?,
             unshare: tools.unshare()?,
             nsenter: tools.nsenter()?,
-            cgroups: Cgroups::new(&name),
+            // As a slice, so that units below it are units as on a real host.
+            cgroups: Cgroups::new(&format!("{name}.slice")),
             folder,
             _watched: watched,
         };

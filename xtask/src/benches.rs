@@ -15,6 +15,9 @@ use crate::{house::House, programs, suites::BUILD_LIMIT, trouble::Trouble, verdi
 pub(crate) struct Options {
     /// The benchmark; without it, the benchmarks are listed
     name: Option<String>,
+    /// What the benchmark is told, such as `--quick`
+    #[arg(last = true)]
+    words: Vec<String>,
 }
 
 /// A measured thing, ours beside another's.
@@ -53,7 +56,7 @@ pub(crate) fn bench(house: &House, options: &Options) -> Result<ExitCode, Troubl
         fs::remove_file(&file).map_err(|reason| Trouble::File { path: path.clone(), reason })?;
     }
     let mut cargo = programs::cargo(house);
-    cargo.args(["bench", "--workspace", "--bench", name]);
+    cargo.args(["bench", "--workspace", "--bench", name, "--"]).args(&options.words);
     programs::run(&mut cargo, BUILD_LIMIT)?.or_trouble(&cargo)?;
     let text =
         fs::read_to_string(&file).map_err(|reason| Trouble::File { path: path.clone(), reason })?;

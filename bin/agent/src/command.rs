@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{self, AdminError, Ask},
-    config::ConfigError,
+    config::{ConfigError, admin_socket},
     environment::{self, Environment, EnvironmentError},
     explain, report, run,
     settings::Settings,
@@ -172,7 +172,7 @@ fn run_agent(config: &Path) -> Result<(), Failure> {
 
 impl Command {
     fn execute(&self, config: &Path) -> Result<Value, Failure> {
-        let socket = || Settings::read(config, 0).map(|s| s.config.admin.socket);
+        let socket = || admin_socket(config);
         match self {
             Self::Run => Ok(Value::Null),
             Self::Check => Ok(check(&Settings::read(config, 0)?)),
@@ -216,7 +216,7 @@ impl Redirect {
                 let Some(section) = settings.config.metadata.redirect else {
                     return Ok(json!({ "redirect": "not configured" }));
                 };
-                Ok(match Rules::to_loopback(section.port).status()? {
+                Ok(match Rules::to_loopback(section.port.get()).status()? {
                     RedirectStatus::Absent => json!({ "redirect": "absent" }),
                     RedirectStatus::Installed => json!({ "redirect": "installed" }),
                     RedirectStatus::Different { listing } => {
@@ -230,12 +230,12 @@ impl Redirect {
 
 /// Asks the running agent, which knows attached namespaces; without one, says what the file means.
 fn explain_process(config: &Path, pid: u32) -> Result<Value, Failure> {
-    let settings = Settings::read(config, 0)?;
-    match admin::ask(&settings.config.admin.socket, &Ask::Explain { pid }, None) {
+    match admin::ask(&admin_socket(config)?, &Ask::Explain { pid }, None) {
         Err(AdminError::NoAgent { .. }) => {}
         answer => return Ok(answer?),
     }
-    let folder = settings.config.metadata.namespaces.clone();
+    let settings = Settings::read(config, 0)?;
+    let folder = settings.config.metadata.watched().map(Path::to_owned);
     let seen = explain::look_at(pid, |inode| named(folder.as_deref()?, inode))?;
     let mut answer = explain::explain(&settings, &seen);
     if let Value::Object(answer) = &mut answer {
@@ -260,7 +260,7 @@ fn check(settings: &Settings) -> Value {
                 "application": bound.binding.application.as_str(),
                 "environment": bound.binding.environment.as_str(),
                 "role": bound.role_text,
-                "switch": matches!(bound.binding.switch, credentials::Switch::On),
+                "switch": bound.binding.switch.as_str(),
                 "imdsv1": bound.binding.imds_v1,
             })
         })

@@ -6,18 +6,26 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
+    fs::File,
+    io::Read,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    num::NonZeroU16,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
 use cloud::{AccountId, Region, RoleArn};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Spanned;
 use workload::{Application, Environment};
 
 /// The largest file that is read, in bytes.
 pub const CONFIG_MAX: usize = 4 * 1024 * 1024;
+/// The same, as readers count.
+const FILE_MAX: u64 = CONFIG_MAX as u64;
+
+/// Where `ip netns` keeps namespaces.
+const NAMESPACES: &str = "/run/netns";
 
 /// The agent's file.
 #[derive(Debug, Deserialize)]
@@ -65,7 +73,7 @@ pub struct MetadataSection {
     pub listen_pod_identity: Vec<SocketAddr>,
     /// Who is behind the development listeners: `application/environment/instance`.
     pub workload: Option<String>,
-    /// The folder whose network namespaces are served.
+    /// The folder whose network namespaces are served; see [`MetadataSection::watched`].
     pub namespaces: Option<PathBuf>,
     /// How many hops an answer may travel, 1 to 64.
     pub hop_limit: u8,
@@ -81,8 +89,9 @@ pub struct MetadataSection {
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct RedirectSection {
-    /// The loopback port that the agent listens on.
-    pub port: u16,
+    /// The loopback port that the agent listens on; below 1024 nobody without privilege can take it
+    /// while the agent is down.
+    pub port: NonZeroU16,
     /// What becomes of the redirect when the agent stops.
     #[serde(default)]
     pub on_stop: OnStop,
@@ -267,14 +276,21 @@ pub enum SwitchPosition {
 
 /// The file cannot be used. Whoever wrote it must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {reason}")]
+#[error("{file}{}: {reason}", place(*.line, *.column))]
 pub struct ConfigError {
     /// The file's name.
     pub file: String,
     /// The line, from 1; 0 where the whole file is meant.
     pub line: usize,
+    /// The column in characters, from 1; 0 where the whole file is meant.
+    pub column: usize,
     /// What is wrong and how to mend it.
     pub reason: String,
+}
+
+/// As editors and compilers write it: `:7:1`, or nothing.
+fn place(line: usize, column: usize) -> String {
+    if line == 0 { String::new() } else { format!(":{line}:{column}") }
 }
 
 impl Config {
@@ -283,15 +299,48 @@ impl Config {
     /// # Errors
     /// With the line of the first thing that is wrong.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
-        let at = Place { file, text };
-        if text.len() > CONFIG_MAX {
-            return Err(at.whole(format!("the file is longer than {CONFIG_MAX} bytes")));
-        }
-        toml::from_str(text).map_err(|error| {
-            let reason = error.message().trim().to_owned();
-            error.span().map_or_else(|| at.whole(reason.clone()), |span| at.at(span.start, &reason))
-        })
+        parse(Place { file, text })
     }
+}
+
+/// Where the agent of a file listens for commands, also while other parts of the file are wrong: a
+/// running agent can be asked then as well.
+///
+/// # Errors
+/// When the file cannot be read, is no TOML, or `[admin]` itself is wrong.
+pub fn admin_socket(path: &Path) -> Result<PathBuf, ConfigError> {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        admin: AdminSection,
+    }
+    let (file, text) = read(path)?;
+    parse::<Part>(Place { file: &file, text: &text }).map(|part| part.admin.socket)
+}
+
+/// The name and the text of a file. No more is read than a file may have.
+pub(crate) fn read(path: &Path) -> Result<(String, String), ConfigError> {
+    let file = path.display().to_string();
+    let at = Place { file: &file, text: "" };
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|open| open.take(FILE_MAX + 1).read_to_end(&mut text));
+    read.map_err(|error| at.whole(format!("cannot be read: {error}")))?;
+    if text.len() > CONFIG_MAX {
+        return Err(at.whole(format!("the file is longer than {CONFIG_MAX} bytes")));
+    }
+    let text = String::from_utf8(text);
+    let text = text.map_err(|_| at.whole("the file is not UTF-8 text".to_owned()))?;
+    Ok((file, text))
+}
+
+fn parse<T: DeserializeOwned>(at: Place<'_>) -> Result<T, ConfigError> {
+    if at.text.len() > CONFIG_MAX {
+        return Err(at.whole(format!("the file is longer than {CONFIG_MAX} bytes")));
+    }
+    toml::from_str(at.text).map_err(|error| {
+        let reason = error.message().trim().to_owned();
+        error.span().map_or_else(|| at.whole(reason.clone()), |span| at.at(span.start, &reason))
+    })
 }
 
 /// A file's text, to turn offsets into lines.
@@ -303,9 +352,10 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     pub(crate) fn at(self, offset: usize, reason: &impl ToString) -> ConfigError {
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        ConfigError { file: self.file.to_owned(), line, reason: reason.to_string() }
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = 1 + before.matches('\n').count();
+        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+        ConfigError { file: self.file.to_owned(), line, column, reason: reason.to_string() }
     }
 
     /// At the line where `key` is set. The keys that this is used for occur once in a file.
@@ -315,13 +365,41 @@ impl Place<'_> {
                 .strip_prefix(key)
                 .is_some_and(|rest| rest.trim_start().starts_with('='))
         };
-        let line = self.text.lines().position(sets).map_or(0, |line| line + 1);
-        ConfigError { file: self.file.to_owned(), line, reason: reason.to_owned() }
+        let found = self.text.lines().enumerate().find(|(_, line)| sets(line));
+        let (line, column) = found.map_or((0, 0), |(number, line)| {
+            (number + 1, 1 + line.chars().take_while(|c| c.is_whitespace()).count())
+        });
+        ConfigError { file: self.file.to_owned(), line, column, reason: reason.to_owned() }
+    }
+
+    /// Where the table that begins at `table` sets `key`, itself or within `{ }`; else at its start.
+    pub(crate) fn key_of_table(self, table: usize, key: &str, reason: &str) -> ConfigError {
+        let rest = self.text.get(table..).unwrap_or_default();
+        let mut offset = table;
+        for (number, line) in rest.split_inclusive('\n').enumerate() {
+            if number > 0 && line.starts_with("[[") {
+                break;
+            }
+            let found = line.match_indices(key).find(|(at, _)| sets(line, *at, key));
+            if let Some((at, _)) = found {
+                return self.at(offset + at, &reason);
+            }
+            offset += line.len();
+        }
+        self.at(table, &reason)
     }
 
     pub(crate) fn whole(self, reason: String) -> ConfigError {
-        ConfigError { file: self.file.to_owned(), line: 0, reason }
+        ConfigError { file: self.file.to_owned(), line: 0, column: 0, reason }
     }
+}
+
+/// Whether `key` at this place of a line is what is set there.
+fn sets(line: &str, at: usize, key: &str) -> bool {
+    let (before, after) = line.split_at_checked(at).unwrap_or_default();
+    let after = after.get(key.len()..).unwrap_or_default();
+    let starts = before.trim_end().is_empty() || before.trim_end().ends_with(['{', ',', '.']);
+    !key.is_empty() && starts && after.trim_start().starts_with(['=', '.'])
 }
 
 impl Default for MetadataSection {
@@ -341,11 +419,25 @@ impl Default for MetadataSection {
 }
 
 impl MetadataSection {
+    /// The folder whose network namespaces are served: the named one, else `/run/netns`. An empty
+    /// name is none, and so is silence beside a development listener, which needs no rights at all.
+    pub fn watched(&self) -> Option<&Path> {
+        match &self.namespaces {
+            Some(folder) => Some(folder.as_path()).filter(|folder| !folder.as_os_str().is_empty()),
+            None => (!self.develops()).then(|| Path::new(NAMESPACES)),
+        }
+    }
+
+    fn develops(&self) -> bool {
+        let listens = [&self.listen, &self.listen_container, &self.listen_pod_identity];
+        listens.into_iter().any(|addresses| !addresses.is_empty())
+    }
+
     /// What cannot be changed while sockets are open.
     pub(crate) fn sockets(&self) -> impl PartialEq + use<'_> {
         (
             (&self.listen, &self.listen_container, &self.listen_pod_identity),
-            (&self.namespaces, self.hop_limit, self.connections_max, &self.redirect),
+            (self.watched(), self.hop_limit, self.connections_max, &self.redirect),
         )
     }
 }

@@ -61,12 +61,19 @@ pub enum Standing {
 /// A workload and its role.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Who it is.
-    pub workload: Workload,
-    /// The same as text.
+    /// Who it is, and with that which lease is its own. Shared, because every request needs it.
+    pub key: Arc<LeaseKey>,
+    /// Who it is, as text.
     pub id: String,
     /// What it is bound to.
     pub bound: Arc<BoundRole>,
+}
+
+impl Known {
+    fn new(workload: Workload, bound: &Arc<BoundRole>) -> Self {
+        let (id, role) = (workload.to_string(), bound.binding.role.clone());
+        Self { key: Arc::new(LeaseKey { workload, role }), id, bound: Arc::clone(bound) }
+    }
 }
 
 /// What becomes of a request.
@@ -83,9 +90,11 @@ pub enum Progress {
 /// Credentials that a caller waits for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    key: LeaseKey,
+    key: Arc<LeaseKey>,
     form: Form,
     token_ttl_left: Option<u16>,
+    /// The settings that they were decided with.
+    generation: u64,
 }
 
 /// What is known of a request once it is decided, for the access log.
@@ -106,6 +115,8 @@ pub struct ServedLease {
     pub id: u64,
     /// How old it was.
     pub age: Duration,
+    /// The form that it was served in.
+    pub form: Form,
     /// What was served: its access key id is an identifier, not a secret.
     pub credentials: Arc<Credentials>,
 }
@@ -145,28 +156,24 @@ impl Engine {
         }
     }
 
-    /// Puts new settings in force. Leases whose binding is the same go on; the others end.
-    pub fn reload(&self, settings: Settings) {
+    /// Puts new settings in force. Leases whose role is bound no more end. Those that would be asked
+    /// for in other words now are fetched anew, and served until then: STS may be away just then.
+    pub fn reload(&self, now: Now, settings: Settings) {
         let settings = Arc::new(settings);
         let old = std::mem::replace(
             &mut *self.settings.write().unwrap_or_else(PoisonError::into_inner),
             Arc::clone(&settings),
         );
-        let in_force = |settings: &Settings, key: &LeaseKey| {
-            let mut all = settings.bound().map(|bound| &bound.binding);
-            all.find(|binding| {
-                binding.switch == Switch::On
-                    && binding.role == key.role
-                    && binding.application == key.workload.application
-                    && binding.environment == key.workload.environment
-            })
-            .cloned()
-        };
         let mut book = self.book();
-        book.leases.retain(|key| {
-            let new = in_force(&settings, key);
-            new.is_some() && new == in_force(&old, key)
-        });
+        book.leases.retain(|key| in_force(&settings, key).is_some());
+        let changed = |key: &&LeaseKey| {
+            let (new, old) = (in_force(&settings, key), in_force(&old, key));
+            !new.zip(old).is_some_and(|(new, old)| new.binding.asks_like(&old.binding))
+        };
+        let keys = book.leases.keys().filter(changed);
+        for key in keys.cloned().collect::<Vec<_>>() {
+            book.leases.renew(now.boot, &key);
+        }
         book.forget_bodies();
     }
 
@@ -243,9 +250,10 @@ impl Engine {
             Step::Answer(answer) => Progress::Answer(answer),
             Step::Host(path) => Progress::Host(path, decision.token_ttl_left),
             Step::Credentials(form) => {
-                let (workload, role) = (known.workload.clone(), binding.role.clone());
-                let key = LeaseKey { workload, role };
-                let wanted = Wanted { key, form, token_ttl_left: decision.token_ttl_left };
+                let key = Arc::clone(&known.key);
+                let token_ttl_left = decision.token_ttl_left;
+                let generation = settings.generation;
+                let wanted = Wanted { key, form, token_ttl_left, generation };
                 match self.serve(now, &wanted, &mut seen) {
                     Some(answer) => Progress::Answer(answer),
                     None => Progress::Wait(wanted),
@@ -259,6 +267,10 @@ impl Engine {
     pub fn serve(&self, now: Now, wanted: &Wanted, seen: &mut Seen) -> Option<Answer> {
         let mut book = self.book();
         let book = &mut *book;
+        if !self.still_in_force(wanted.generation, &wanted.key) {
+            // Its workload is to ask again: it has another role now, or none.
+            return Some(self.not_ready(now, wanted));
+        }
         let held = match book.leases.ask(now.boot, &wanted.key) {
             Ask::Held(held) => held,
             Ask::Wait => return None,
@@ -274,10 +286,16 @@ impl Engine {
         seen.lease = Some(ServedLease {
             id: held.lease().get(),
             age: held.age(now.boot),
+            form: wanted.form,
             credentials: Arc::clone(held.credentials()),
         });
         let body = body(&mut book.bodies, held, wanted);
         Some(metadata::answer_credentials(wanted.form, body, wanted.token_ttl_left))
+    }
+
+    /// The answer in place of a lease that must not be given out now.
+    pub fn withheld(&self, now: Now, lease: &ServedLease) -> Answer {
+        metadata::unavailable(lease.form, &Unavailable::NotReady, now.wall)
     }
 
     /// The answer to a caller whose time is up. The fetch goes on without them.
@@ -290,8 +308,10 @@ impl Engine {
         if let Standing::Known(known) = &caller.standing
             && known.bound.binding.switch == Switch::On
         {
-            let (workload, role) = (known.workload.clone(), known.bound.binding.role.clone());
-            let _ = self.book().leases.ask(now.boot, &LeaseKey { workload, role });
+            let mut book = self.book();
+            if self.still_in_force(caller.settings.generation, &known.key) {
+                let _ = book.leases.ask(now.boot, &known.key);
+            }
         }
     }
 
@@ -305,14 +325,7 @@ impl Engine {
 
     /// The binding that a fetch is for, if it is still in force.
     pub fn binding_of(&self, key: &LeaseKey) -> Option<Arc<BoundRole>> {
-        let settings = self.settings();
-        let mut bound = settings.bound().filter(|bound| bound.binding.switch == Switch::On);
-        let found = bound.find(|bound| {
-            bound.binding.role == key.role
-                && bound.binding.application == key.workload.application
-                && bound.binding.environment == key.workload.environment
-        });
-        found.cloned()
+        in_force(&self.settings(), key).cloned()
     }
 
     /// Takes in the result of a fetch.
@@ -341,6 +354,14 @@ impl Engine {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a lease that settings of this generation bound may still be wanted. Ask with the
+    /// book locked: a reload puts settings in force first and then drops the leases of the old
+    /// ones, so none can come back behind it.
+    fn still_in_force(&self, generation: u64, key: &LeaseKey) -> bool {
+        let settings = self.settings();
+        settings.generation == generation || in_force(&settings, key).is_some()
     }
 
     fn count(&self, known: &Known, decision: &Decision) {
@@ -387,6 +408,16 @@ fn body(
     body
 }
 
+/// The binding that a lease is for.
+fn in_force<'a>(settings: &'a Settings, key: &LeaseKey) -> Option<&'a Arc<BoundRole>> {
+    let mut bound = settings.bound().filter(|bound| bound.binding.switch == Switch::On);
+    bound.find(|bound| {
+        bound.binding.role == key.role
+            && bound.binding.application == key.workload.application
+            && bound.binding.environment == key.workload.environment
+    })
+}
+
 fn judge(settings: &Settings, evidence: &Evidence) -> Standing {
     let evidence = if settings.trust_addresses {
         evidence.clone()
@@ -398,21 +429,14 @@ fn judge(settings: &Settings, evidence: &Evidence) -> Standing {
         Verdict::Refused(refusal) => return Standing::Refused(refusal),
     };
     match settings.by_rule.get(attested.rule()) {
-        Some(bound) => {
-            let workload = attested.workload().clone();
-            Standing::Known(Known { id: workload.to_string(), workload, bound: Arc::clone(bound) })
-        }
+        Some(bound) => Standing::Known(Known::new(attested.workload().clone(), bound)),
         None => Standing::Refused(Refusal::Unknown),
     }
 }
 
 fn vouch(development: Option<&Development>) -> Standing {
     development.map_or(Standing::Refused(Refusal::NoEvidence), |development| {
-        Standing::Known(Known {
-            workload: development.workload.clone(),
-            id: development.workload.to_string(),
-            bound: Arc::clone(&development.bound),
-        })
+        Standing::Known(Known::new(development.workload.clone(), &development.bound))
     })
 }
 

@@ -69,10 +69,7 @@ pub fn explain(settings: &Settings, seen: &Seen) -> Value {
         "verdict": verdict,
         "workload": workload,
         "role": bound.map(|binding| binding.role.to_string()),
-        "switch": bound.map(|binding| match binding.switch {
-            credentials::Switch::On => "on",
-            credentials::Switch::Off => "off",
-        }),
+        "switch": bound.map(|binding| binding.switch.as_str()),
         "imdsv1": bound.map(|binding| binding.imds_v1),
         "why": explanation.to_string(),
     })

@@ -47,11 +47,16 @@ impl Host {
             (None, None) => return status(404, token_ttl_left),
             (None, Some(service)) => match service.get(path.as_str()).await {
                 Ok(answer) => self.keep(path, answer),
-                Err(_) => return status(503, token_ttl_left),
+                Err(_) => return Self::silent(token_ttl_left),
             },
         };
         let content_type = kept.content_type.as_deref();
         metadata::answer_host(kept.status, content_type, kept.body, token_ttl_left)
+    }
+
+    /// The answer of a host that does not answer.
+    pub fn silent(token_ttl_left: Option<u16>) -> Answer {
+        status(503, token_ttl_left)
     }
 
     fn kept(&self, path: &HostPath) -> Option<Kept> {

@@ -226,7 +226,7 @@ impl Places {
         let Standing::Known(known) = &caller.standing else { return None };
         self.server.engine.prefetch(clock::now(), &caller);
         self.server.nudge.notify_one();
-        Some(known.workload.clone())
+        Some(known.key.workload.clone())
     }
 
     fn close(&self, place: Place) {

@@ -110,7 +110,10 @@ pub async fn run(path: &Path) -> Result<access::Writer, StartError> {
     }
     let settings = Settings::read(path, 1)?;
     let log = settings.config.log.access.clone();
-    let (log, writer) = AccessLog::open(log.as_deref()).map_err(|source| StartError::File {
+    let start =
+        access::Start { time: clock::now().wall.to_string(), started: env!("CARGO_PKG_VERSION") };
+    let opened = AccessLog::open(log.as_deref(), &start);
+    let (log, writer) = opened.map_err(|source| StartError::File {
         what: format!("the access log at {}", log.unwrap_or_default().display()),
         source,
     })?;
@@ -176,8 +179,8 @@ impl Agent {
         tasks.spawn(Arc::clone(&self.fetcher).run());
         self.listen_for_development(config, &mut tasks).await?;
         self.listen_for_redirect(config, &mut tasks).await?;
-        if let Some(namespaces) = &config.metadata.namespaces {
-            let (watch, places) = (Watch::open(namespaces.clone())?, Arc::downgrade(&self.places));
+        if let Some(namespaces) = config.metadata.watched() {
+            let (watch, places) = (Watch::open(namespaces)?, Arc::downgrade(&self.places));
             let thread = std::thread::Builder::new().name("namespaces".to_owned());
             let follow = move || {
                 if let Err(error) = Places::follow(&places, watch) {
@@ -254,8 +257,8 @@ impl Agent {
     ) -> Result<(), StartError> {
         let Some(section) = &config.metadata.redirect else { return Ok(()) };
         let loopbacks = [
-            SocketAddr::from((Ipv4Addr::LOCALHOST, section.port)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, section.port)),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, section.port.get())),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, section.port.get())),
         ];
         let mut listening = 0;
         for address in loopbacks {
@@ -278,7 +281,7 @@ impl Agent {
         }
         debug_assert!(listening > 0, "the IPv4 loopback is there or its error was returned");
         // Last, so that nobody is redirected to a port where nothing listens yet.
-        Redirect::to_loopback(section.port).install()?;
+        Redirect::to_loopback(section.port.get()).install()?;
         Ok(())
     }
 
@@ -373,6 +376,7 @@ impl Agent {
                 "failing": tally.failing,
                 "first_ends_in_s": first_end,
             },
+            "log_writable": self.server.log.is_writable(),
             "log_lines_lost": self.server.log.lost(),
             "counters": self.engine.counters.read(),
         })
@@ -389,7 +393,7 @@ impl Agent {
         }
         let bindings = settings.config.bindings.len();
         let needs_restart = needs_restart(&self.engine.settings().config, &settings.config);
-        self.engine.reload(settings);
+        self.engine.reload(clock::now(), settings);
         self.fetcher.nudge.notify_one();
         Ok(json!({
             "generation": generation,

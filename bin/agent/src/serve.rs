@@ -1,6 +1,7 @@
 //! Sockets to requests: every connection of every door, over the one [`Engine`].
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     net::SocketAddr,
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::{Method, Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::{Answer, Body, Door};
 use secret::SecretBytes;
@@ -81,10 +82,12 @@ impl Server {
     }
 
     async fn connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, origin: &Origin) {
+        let accepted = Instant::now();
         let Identity { caller, door, uid } = origin.identify(&self.engine, &stream, peer).await;
+        let judged_in = accepted.elapsed();
         // Small answers must not wait for the client's acknowledgements.
         let _ = stream.set_nodelay(true);
-        let connection = Connection { server: Arc::clone(self), door, uid, caller };
+        let connection = Connection { server: Arc::clone(self), door, uid, caller, judged_in };
         let connection = Arc::new(tokio::sync::Mutex::new(connection));
         let service = service_fn(move |request| {
             let connection = Arc::clone(&connection);
@@ -110,37 +113,54 @@ struct Connection {
     door: Door,
     uid: Option<u32>,
     caller: Caller,
+    judged_in: Duration,
 }
 
 impl Connection {
     async fn answer(&mut self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         self.server.engine.refresh(&mut self.caller);
-        let (answer, seen) = self.decide(&request).await;
-        self.record(&request, &answer, &seen, started);
+        let (mut answer, mut seen) = self.decide(&request).await;
+        if !self.server.log.is_writable() {
+            self.server.withhold(&mut answer, &mut seen);
+        }
+        if !self.record(&request, &answer, &seen, started) {
+            self.server.withhold(&mut answer, &mut seen);
+        }
         respond(answer)
     }
 
     async fn decide(&self, request: &Request<Incoming>) -> (Answer, Seen) {
         let target = match request.uri().authority() {
-            None => request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned(),
-            Some(_) => request.uri().to_string(),
+            None => Cow::from(request.uri().path_and_query().map_or("/", |target| target.as_str())),
+            Some(_) => Cow::from(request.uri().to_string()),
         };
         let headers =
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let asked = metadata::Request::new(request.method().as_str(), &target, headers);
         let engine = &self.server.engine;
-        let (now, random) = (clock::now(), fetch::random());
-        let (progress, mut seen) = engine.request(now, &self.caller, self.door, &asked, random);
+        // Only a session token needs it, and only PUT makes one: this spares a system call.
+        let random = if request.method() == Method::PUT { fetch::random() } else { [0; 16] };
+        let (progress, mut seen) =
+            engine.request(clock::now(), &self.caller, self.door, &asked, random);
         let answer = match progress {
             Progress::Answer(answer) => answer,
             Progress::Wait(wanted) => self.server.wait(wanted, &mut seen).await,
+            // Among what the host says may be its own credentials.
+            Progress::Host(_, left) if !self.server.log.is_writable() => Host::silent(left),
             Progress::Host(path, left) => self.server.host.answer(&path, left).await,
         };
         (answer, seen)
     }
 
-    fn record(&self, request: &Request<Incoming>, answer: &Answer, seen: &Seen, started: Instant) {
+    /// Records the request, and says whether it could be.
+    fn record(
+        &self,
+        request: &Request<Incoming>,
+        answer: &Answer,
+        seen: &Seen,
+        started: Instant,
+    ) -> bool {
         let (workload, role, verdict) = match &self.caller.standing {
             Standing::Known(known) => {
                 (Some(known.id.as_str()), Some(known.bound.role_text.as_str()), "attested")
@@ -149,7 +169,7 @@ impl Connection {
         };
         let evidence = &self.caller.evidence;
         self.server.log.record(&access::Entry {
-            time: clock::now().wall.to_string(),
+            time: clock::now().wall,
             workload,
             evidence: access::Evidence {
                 netns: evidence.namespace.as_ref().map(|namespace| namespace.name.as_str()),
@@ -158,6 +178,7 @@ impl Connection {
                 uid: self.uid,
             },
             verdict,
+            verdict_us: microseconds(self.judged_in),
             door: door_name(self.door),
             method: known_method(request.method().as_str()),
             class: seen.class,
@@ -170,12 +191,20 @@ impl Connection {
                 .lease
                 .as_ref()
                 .map(|lease| lease.credentials.access_key_id.as_str()),
-            duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
+            duration_us: microseconds(started.elapsed()),
+        })
     }
 }
 
 impl Server {
+    /// Takes credentials out of an answer that cannot be recorded.
+    fn withhold(&self, answer: &mut Answer, seen: &mut Seen) {
+        if let Some(lease) = seen.lease.take() {
+            *answer = self.engine.withheld(clock::now(), &lease);
+            seen.notes.push("unrecorded");
+        }
+    }
+
     /// Waits for a lease, but not longer than an SDK does. The fetch does not belong to the
     /// client: it goes on when the client hangs up.
     async fn wait(&self, wanted: Wanted, seen: &mut Seen) -> Answer {
@@ -208,10 +237,7 @@ impl AsRef<[u8]> for SharedSecret {
 fn respond(answer: Answer) -> Response<Full<Bytes>> {
     let body = match answer.body {
         Body::Empty => Bytes::new(),
-        Body::Text(text) => match text {
-            std::borrow::Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-            std::borrow::Cow::Owned(text) => Bytes::from(text),
-        },
+        Body::Text(text) => uncopied(text),
         Body::Secret(bytes) => Bytes::from_owner(SharedSecret(bytes)),
     };
     let mut response = Response::new(Full::new(body));
@@ -220,7 +246,7 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
     *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
-        if let Ok(value) = hyper::header::HeaderValue::from_str(&value) {
+        if let Ok(value) = hyper::header::HeaderValue::from_maybe_shared(uncopied(value)) {
             let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
             if let Ok(name) = name {
                 response.headers_mut().append(name, value);
@@ -228,6 +254,17 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
         }
     }
     response
+}
+
+fn uncopied(text: Cow<'static, str>) -> Bytes {
+    match text {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The name of a door in logs.

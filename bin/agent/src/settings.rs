@@ -4,13 +4,14 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use credentials::{Binding, Bindings, Source, Switch};
+use credentials::{Binding, BindingFault, Bindings, Source, Switch};
+use issuer::IssuerUrl;
 use metadata::{AllowList, Facts};
 use toml::Spanned;
-use workload::{Conditions, InvalidRule, Rule, Rules, Workload};
+use workload::{Conditions, InvalidRule, Kind, Rule, Rules, Workload};
 
 use crate::config::{
-    BindingSection, ConditionsSection, Config, ConfigError, HostSection, Place, SourceKind,
+    self, BindingSection, ConditionsSection, Config, ConfigError, HostSection, Place, SourceKind,
     SwitchPosition,
 };
 
@@ -76,12 +77,7 @@ impl Settings {
     /// # Errors
     /// With the line of the first thing that is wrong.
     pub fn read(path: &Path, generation: u64) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
-            file: file.clone(),
-            line: 0,
-            reason: format!("cannot be read: {error}"),
-        })?;
+        let (file, text) = config::read(path)?;
         Self::parse(&file, &text, generation)
     }
 
@@ -99,13 +95,14 @@ impl Settings {
             let role_text = binding.role.to_string();
             let bound = Arc::new(BoundRole { binding: binding.clone(), role_text });
             let rule = rule(section, &config, development.as_ref());
-            if let Some(rule) = rule.map_err(|error| place.at(section.span().start, &error))? {
+            if let Some(rule) = rule.map_err(|flaw| flaw.at(place, section.span().start))? {
                 rules.push(rule);
                 by_rule.push(Arc::clone(&bound));
             }
             all.push(bound);
         }
         check_sources(&config, place)?;
+        check_issuer(&config, place)?;
         check_numbers(&config, place)?;
         Ok(Self {
             generation,
@@ -130,14 +127,56 @@ fn bindings(config: &Config, place: Place<'_>) -> Result<Bindings, ConfigError> 
     let starts: Vec<usize> = config.bindings.iter().map(|section| section.span().start).collect();
     let mut list = Vec::with_capacity(starts.len());
     for section in &config.bindings {
-        list.push(binding(section).map_err(|reason| place.at(section.span().start, &reason))?);
+        list.push(binding(section).map_err(|flaw| flaw.at(place, section.span().start))?);
     }
     Bindings::new(list).map_err(|error| {
-        place.at(starts.get(error.index).copied().unwrap_or_default(), &error.fault)
+        let start = starts.get(error.index).copied().unwrap_or_default();
+        Flaw::new(key_of(&error.fault), &error.fault).at(place, start)
     })
 }
 
-fn binding(section: &Spanned<BindingSection>) -> Result<Binding, String> {
+/// What is wrong with a binding, and the key that says it; without one the whole of it is meant.
+struct Flaw {
+    key: &'static str,
+    reason: String,
+}
+
+impl Flaw {
+    fn new(key: &'static str, reason: &impl ToString) -> Self {
+        Self { key, reason: reason.to_string() }
+    }
+
+    fn at(&self, place: Place<'_>, table: usize) -> ConfigError {
+        place.key_of_table(table, self.key, &self.reason)
+    }
+}
+
+fn key_of(fault: &BindingFault) -> &'static str {
+    match fault {
+        BindingFault::Duration(_) => "duration_minutes",
+        BindingFault::Audience(_) => "audience",
+        BindingFault::ExternalId(_) => "external_id",
+        BindingFault::Tag(_) => "tags",
+        BindingFault::Repeated { .. } => "",
+    }
+}
+
+fn key_of_rule(error: &InvalidRule) -> &'static str {
+    match error {
+        InvalidRule::Pattern { kind, .. } => match kind {
+            Kind::Label(_) => "labels",
+            Kind::Unit => "unit",
+            Kind::Netns => "netns",
+            Kind::Cgroup => "cgroup",
+            Kind::Address => "address",
+        },
+        InvalidRule::Address(_) => "address",
+        InvalidRule::Label(_) | InvalidRule::Labels(_) => "labels",
+        InvalidRule::Unconditional(..) => "",
+    }
+}
+
+fn binding(section: &Spanned<BindingSection>) -> Result<Binding, Flaw> {
     let section = section.get_ref();
     let source = match (section.source, &section.audience, &section.external_id) {
         (SourceKind::WebIdentity, audience, None) => Source::WebIdentity {
@@ -147,10 +186,12 @@ fn binding(section: &Spanned<BindingSection>) -> Result<Binding, String> {
             Source::AssumeRole { external_id: external_id.clone() }
         }
         (SourceKind::WebIdentity, _, Some(_)) => {
-            return Err("`external_id` belongs to `source = \"assume-role\"`".to_owned());
+            let reason = "`external_id` belongs to `source = \"assume-role\"`";
+            return Err(Flaw::new("external_id", &reason));
         }
         (SourceKind::AssumeRole, Some(_), _) => {
-            return Err("`audience` belongs to `source = \"web-identity\"`".to_owned());
+            let reason = "`audience` belongs to `source = \"web-identity\"`";
+            return Err(Flaw::new("audience", &reason));
         }
     };
     let switch = match section.switch {
@@ -174,13 +215,19 @@ fn rule(
     section: &Spanned<BindingSection>,
     config: &Config,
     development: Option<&Workload>,
-) -> Result<Option<Rule>, String> {
+) -> Result<Option<Rule>, Flaw> {
     let section = section.get_ref();
-    let conditions = conditions(&section.conditions).map_err(|error| error.to_string())?;
+    let wrong = |error: InvalidRule| Flaw::new(key_of_rule(&error), &error);
+    let conditions = conditions(&section.conditions).map_err(wrong)?;
     if conditions.address.is_some() && !config.metadata.trust_addresses {
-        return Err("`address` decides only with `metadata.trust_addresses = true`: addresses \
-                    can be forged and are reused"
-            .to_owned());
+        let reason = "`address` decides only with `metadata.trust_addresses = true`: addresses \
+                      can be forged and are reused";
+        return Err(Flaw::new("address", &reason));
+    }
+    if !section.conditions.labels.is_empty() && config.docker.is_none() {
+        let reason = "`labels` needs a [docker] section with the engine's `socket`: without it no \
+                      label is ever known";
+        return Err(Flaw::new("labels", &reason));
     }
     let develops = development.is_some_and(|workload| {
         workload.application == section.application && workload.environment == section.environment
@@ -189,7 +236,7 @@ fn rule(
         return Ok(None);
     }
     let rule = Rule::new(section.application.clone(), section.environment.clone(), conditions);
-    rule.map(Some).map_err(|error| error.to_string())
+    rule.map(Some).map_err(wrong)
 }
 
 fn conditions(section: &ConditionsSection) -> Result<Conditions, InvalidRule> {
@@ -217,19 +264,26 @@ fn development_workload(
     place: Place<'_>,
 ) -> Result<Option<Workload>, ConfigError> {
     let metadata = &config.metadata;
-    let listens = [&metadata.listen, &metadata.listen_container, &metadata.listen_pod_identity];
-    if let Some(address) = listens.into_iter().flatten().find(|a| !a.ip().is_loopback()) {
-        let reason = format!("a development listener must be on loopback, not `{address}`");
-        return Err(place.key("listen", &reason));
+    let listens = [
+        ("listen", &metadata.listen),
+        ("listen_container", &metadata.listen_container),
+        ("listen_pod_identity", &metadata.listen_pod_identity),
+    ];
+    for (key, addresses) in listens {
+        if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+            let reason = format!("a development listener must be on loopback, not `{address}`");
+            return Err(place.key(key, &reason));
+        }
     }
-    match (&metadata.workload, listens.iter().all(|addresses| addresses.is_empty())) {
+    let used = listens.into_iter().find(|(_, addresses)| !addresses.is_empty());
+    match (&metadata.workload, used) {
         (Some(text), _) => {
             let parsed = text.parse::<Workload>();
             parsed.map(Some).map_err(|error| place.key("workload", &error.to_string()))
         }
-        (None, true) => Ok(None),
-        (None, false) => Err(place.key(
-            "listen",
+        (None, None) => Ok(None),
+        (None, Some((key, _))) => Err(place.key(
+            key,
             "a development listener needs `workload = \"application/environment/instance\"`: \
              whoever connects is that workload",
         )),
@@ -268,6 +322,16 @@ fn check_sources(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
             &"`source = \"web-identity\"` needs an [issuer] section with its `url`",
         ))
     })
+}
+
+fn check_issuer(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
+    let Some(section) = &config.issuer else { return Ok(()) };
+    let url = section.url.get_ref();
+    let read = match section.allow_http {
+        true => IssuerUrl::practice(url),
+        false => url.parse(),
+    };
+    read.map(drop).map_err(|error| place.at(section.url.span().start, &error))
 }
 
 fn check_numbers(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {

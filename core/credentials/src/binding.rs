@@ -164,6 +164,13 @@ impl Binding {
         }
         Ok(())
     }
+
+    /// Whether STS is asked the same for both: what was fetched for one is good for the other.
+    pub fn asks_like(&self, other: &Self) -> bool {
+        let Self { application, environment, role, source, tags, duration, .. } = self;
+        (application, environment, role) == (&other.application, &other.environment, &other.role)
+            && (source, tags, duration) == (&other.source, &other.tags, &other.duration)
+    }
 }
 
 impl Bindings {

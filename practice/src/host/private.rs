@@ -158,11 +158,18 @@ pub fn within_as(
         "--test-threads=1",
     ]);
     let finished = inside(&tools, way, test)?.run(limit)?;
-    if finished.code == Some(0) && finished.stdout.contains("1 passed") {
-        Ok(Visit::Done)
-    } else {
-        Err(HostError::Inside { said: finished.stdout + &finished.stderr })
+    if finished.code != Some(0) || !finished.stdout.contains("1 passed") {
+        return Err(HostError::Inside { said: finished.stdout + &finished.stderr });
     }
+    Ok(match skipped(&finished.stdout) {
+        Some(why) => Visit::Skipped { why: why.to_owned() },
+        None => Visit::Done,
+    })
+}
+
+/// Why a test says that it was skipped, if it does. The harness may have begun the line.
+fn skipped(said: &str) -> Option<&str> {
+    said.lines().find_map(|line| line.split_once("skipped: ")).map(|(_, why)| why.trim())
 }
 
 fn this_program() -> Result<std::path::PathBuf, HostError> {
@@ -187,3 +194,23 @@ fn network() -> OsString {
 const MARK: &str = "ROLECALL_PRACTICE_HOST";
 /// What a shell says of a program that a signal ended.
 const KILLED: i32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(said: &str, why: Option<&str>) {
+        assert_eq!(skipped(said), why);
+    }
+
+    #[test]
+    fn a_test_that_is_skipped_inside_is_skipped_outside() {
+        check(
+            "test a_test ... skipped: no cgroups: read-only \nok\n",
+            Some("no cgroups: read-only"),
+        );
+        check("skipped: no nft\n", Some("no nft"));
+        check("test a_test ... ok\ntest result: ok. 1 passed\n", None);
+    }
+}

@@ -121,7 +121,7 @@ impl Workload {
         fs::metadata(self.namespace()?).ok().map(|metadata| metadata.ino())
     }
 
-    /// Its cgroup as `/proc/PID/cgroup` shows it, such as `/rolecall-practice-7-1/orders`.
+    /// Its cgroup as `/proc/PID/cgroup` shows it, such as `/rolecall-practice-7-1.slice/orders`.
     pub fn cgroup(&self) -> Option<&str> {
         self.cgroup.as_ref().map(|group| group.path.as_str())
     }
