@@ -8,6 +8,7 @@
 //! refused request has a line of its own, and the first one that can be written ends the refusal.
 
 use std::{
+    cell::RefCell,
     fs::OpenOptions,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -33,8 +34,11 @@ pub const REST: Duration = Duration::from_millis(1);
 pub const RETRY: Duration = Duration::from_millis(100);
 /// How much memory is kept for the next lines when many were written.
 const KEPT: usize = 256 * 1024;
-/// Most lines are shorter.
-const LINE: usize = 768;
+
+thread_local! {
+    /// The line that is being made, kept for the next one.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What is recorded of one request.
 #[derive(Debug, Default, Serialize)]
@@ -165,10 +169,12 @@ impl AccessLog {
 
     /// Queues one line, and says whether there was room. Never waits for the disk.
     pub fn record(&self, entry: &Entry<'_>) -> bool {
-        let mut line = Vec::with_capacity(LINE);
-        let written = serde_json::to_writer(&mut line, entry).is_ok();
-        line.push(b'\n');
-        let queued = written && self.shared().take_in(&line);
+        let queued = LINE.with_borrow_mut(|line| {
+            line.clear();
+            let written = serde_json::to_writer(&mut *line, entry).is_ok();
+            line.push(b'\n');
+            written && self.shared().take_in(line)
+        });
         if !queued {
             self.shared().health.lost.fetch_add(1, Ordering::Relaxed);
         }

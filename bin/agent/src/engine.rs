@@ -5,9 +5,13 @@
 //! [`crate::fetch`].
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -124,6 +128,8 @@ pub struct ServedLease {
 /// The agent's state.
 pub struct Engine {
     settings: RwLock<Arc<Settings>>,
+    /// That of the settings, to be compared at every request without a lock.
+    generation: AtomicU64,
     tokens: TokenKey,
     book: Mutex<Book>,
     /// What was counted since the start.
@@ -149,6 +155,7 @@ impl Engine {
     pub fn new(settings: Settings, tokens: TokenKey, seed: u64) -> Self {
         let book = Book { leases: Leases::new(Policy::new(seed)), bodies: BTreeMap::new() };
         Self {
+            generation: AtomicU64::new(settings.generation),
             settings: RwLock::new(Arc::new(settings)),
             tokens,
             book: Mutex::new(book),
@@ -160,10 +167,11 @@ impl Engine {
     /// for in other words now are fetched anew, and served until then: STS may be away just then.
     pub fn reload(&self, now: Now, settings: Settings) {
         let settings = Arc::new(settings);
-        let old = std::mem::replace(
-            &mut *self.settings.write().unwrap_or_else(PoisonError::into_inner),
-            Arc::clone(&settings),
-        );
+        let old = {
+            let mut in_force = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+            self.generation.store(settings.generation, Ordering::Release);
+            std::mem::replace(&mut *in_force, Arc::clone(&settings))
+        };
         let mut book = self.book();
         book.leases.retain(|key| in_force(&settings, key).is_some());
         let changed = |key: &&LeaseKey| {
@@ -204,10 +212,10 @@ impl Engine {
 
     /// Judges again if the settings changed since.
     pub fn refresh(&self, caller: &mut Caller) {
-        let settings = self.settings();
-        if settings.generation == caller.settings.generation {
+        if self.is_in_force(caller.settings.generation) {
             return;
         }
+        let settings = self.settings();
         caller.standing = if caller.vouched {
             vouch(settings.development.as_ref())
         } else {
@@ -360,8 +368,11 @@ impl Engine {
     /// book locked: a reload puts settings in force first and then drops the leases of the old
     /// ones, so none can come back behind it.
     fn still_in_force(&self, generation: u64, key: &LeaseKey) -> bool {
-        let settings = self.settings();
-        settings.generation == generation || in_force(&settings, key).is_some()
+        self.is_in_force(generation) || in_force(&self.settings(), key).is_some()
+    }
+
+    fn is_in_force(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) == generation
     }
 
     fn count(&self, known: &Known, decision: &Decision) {
@@ -419,11 +430,10 @@ fn in_force<'a>(settings: &'a Settings, key: &LeaseKey) -> Option<&'a Arc<BoundR
 }
 
 fn judge(settings: &Settings, evidence: &Evidence) -> Standing {
-    let evidence = if settings.trust_addresses {
-        evidence.clone()
-    } else {
-        Evidence { address: None, ..evidence.clone() }
-    };
+    let mut evidence = Cow::Borrowed(evidence);
+    if evidence.address.is_some() && !settings.trust_addresses {
+        evidence.to_mut().address = None;
+    }
     let attested = match workload::attest(&settings.rules, &evidence) {
         Verdict::Attested(attested) => attested,
         Verdict::Refused(refusal) => return Standing::Refused(refusal),

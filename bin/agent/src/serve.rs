@@ -10,7 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, Response, body::Incoming, service::service_fn};
+use hyper::{
+    Method, Request, Response,
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::{Answer, Body, Door};
 use secret::SecretBytes;
@@ -36,6 +41,8 @@ pub const WAIT_MAX: Duration = Duration::from_millis(800);
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head that are held.
 pub const HEAD_MAX: usize = 16 * 1024;
+/// The status in the access log of a request whose client hung up before there was an answer.
+const HUNG_UP: u16 = 499;
 
 /// Everything that a connection needs.
 #[derive(Debug)]
@@ -120,17 +127,21 @@ impl Connection {
     async fn answer(&mut self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         self.server.engine.refresh(&mut self.caller);
-        let (mut answer, mut seen) = self.decide(&request).await;
+        let (progress, mut seen) = self.ask(&request);
+        let method = known_method(request.method().as_str());
+        let waiting = Waiting { connection: self, method, class: seen.class, started };
+        let mut answer = waiting.connection.finish(progress, &mut seen).await;
+        waiting.answered();
         if !self.server.log.is_writable() {
             self.server.withhold(&mut answer, &mut seen);
         }
-        if !self.record(&request, &answer, &seen, started) {
+        if !self.record(method, answer.status, &seen, started) {
             self.server.withhold(&mut answer, &mut seen);
         }
         respond(answer)
     }
 
-    async fn decide(&self, request: &Request<Incoming>) -> (Answer, Seen) {
+    fn ask(&self, request: &Request<Incoming>) -> (Progress, Seen) {
         let target = match request.uri().authority() {
             None => Cow::from(request.uri().path_and_query().map_or("/", |target| target.as_str())),
             Some(_) => Cow::from(request.uri().to_string()),
@@ -138,29 +149,23 @@ impl Connection {
         let headers =
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let asked = metadata::Request::new(request.method().as_str(), &target, headers);
-        let engine = &self.server.engine;
         // Only a session token needs it, and only PUT makes one: this spares a system call.
         let random = if request.method() == Method::PUT { fetch::random() } else { [0; 16] };
-        let (progress, mut seen) =
-            engine.request(clock::now(), &self.caller, self.door, &asked, random);
-        let answer = match progress {
+        self.server.engine.request(clock::now(), &self.caller, self.door, &asked, random)
+    }
+
+    async fn finish(&self, progress: Progress, seen: &mut Seen) -> Answer {
+        match progress {
             Progress::Answer(answer) => answer,
-            Progress::Wait(wanted) => self.server.wait(wanted, &mut seen).await,
+            Progress::Wait(wanted) => self.server.wait(wanted, seen).await,
             // Among what the host says may be its own credentials.
             Progress::Host(_, left) if !self.server.log.is_writable() => Host::silent(left),
             Progress::Host(path, left) => self.server.host.answer(&path, left).await,
-        };
-        (answer, seen)
+        }
     }
 
     /// Records the request, and says whether it could be.
-    fn record(
-        &self,
-        request: &Request<Incoming>,
-        answer: &Answer,
-        seen: &Seen,
-        started: Instant,
-    ) -> bool {
+    fn record(&self, method: &str, status: u16, seen: &Seen, started: Instant) -> bool {
         let (workload, role, verdict) = match &self.caller.standing {
             Standing::Known(known) => {
                 (Some(known.id.as_str()), Some(known.bound.role_text.as_str()), "attested")
@@ -180,9 +185,9 @@ impl Connection {
             verdict,
             verdict_us: microseconds(self.judged_in),
             door: door_name(self.door),
-            method: known_method(request.method().as_str()),
+            method,
             class: seen.class,
-            status: answer.status,
+            status,
             notes: &seen.notes,
             role: seen.lease.as_ref().and(role),
             lease: seen.lease.as_ref().map(|lease| lease.id),
@@ -193,6 +198,29 @@ impl Connection {
                 .map(|lease| lease.credentials.access_key_id.as_str()),
             duration_us: microseconds(started.elapsed()),
         })
+    }
+}
+
+/// A request without an answer so far. If its client hangs up, hyper drops it together with the
+/// future that works on it, and it is recorded all the same.
+struct Waiting<'a> {
+    connection: &'a Connection,
+    method: &'static str,
+    class: &'static str,
+    started: Instant,
+}
+
+impl Waiting<'_> {
+    /// There is an answer, which its receiver records.
+    fn answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let seen = Seen { class: self.class, ..Seen::default() };
+        self.connection.record(self.method, HUNG_UP, &seen, self.started);
     }
 }
 
@@ -246,14 +274,25 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
     *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
-        if let Ok(value) = hyper::header::HeaderValue::from_maybe_shared(uncopied(value)) {
-            let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
-            if let Ok(name) = name {
-                response.headers_mut().append(name, value);
-            }
+        if let (Some(name), Ok(value)) =
+            (header_name(name), HeaderValue::from_maybe_shared(uncopied(value)))
+        {
+            response.headers_mut().append(name, value);
         }
     }
     response
+}
+
+/// The names of nearly every answer are ready made.
+fn header_name(name: &'static str) -> Option<HeaderName> {
+    static TOKEN_TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
+    match name {
+        "content-type" => Some(header::CONTENT_TYPE),
+        "server" => Some(header::SERVER),
+        "accept-ranges" => Some(header::ACCEPT_RANGES),
+        "x-aws-ec2-metadata-token-ttl-seconds" => Some(TOKEN_TTL.clone()),
+        other => HeaderName::from_bytes(other.as_bytes()).ok(),
+    }
 }
 
 fn uncopied(text: Cow<'static, str>) -> Bytes {

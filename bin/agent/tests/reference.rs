@@ -1,5 +1,5 @@
 //! The reference says what the program says.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, path::Path};
 

@@ -1,5 +1,4 @@
 //! The reference says what the program says.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

@@ -80,6 +80,9 @@ fn a_fetch_goes_on_when_its_only_client_hangs_up() {
         // The request has reached STS; then its only client goes.
         until("the fetch", || !stage.cloud.sts_calls().unwrap().is_empty());
         drop(line);
+        // Nobody hears an answer, and the request is recorded all the same.
+        let hung_up = || stage.agent.access().unwrap().iter().any(|line| line["status"] == 499);
+        until("the line of who hung up", hung_up);
         let held = || stage.agent.command(&["status"]).unwrap()["leases"]["held"] == 1;
         until("the lease", held);
         assert_eq!(resident.credentials().1.status, 200);
