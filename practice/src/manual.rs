@@ -21,11 +21,7 @@ pub fn page(program: &Path) -> Result<String, ProgramError> {
     Ok(page)
 }
 
-fn section(
-    program: &Path,
-    words: &mut Vec<String>,
-    page: &mut String,
-) -> Result<(), ProgramError> {
+fn section(program: &Path, words: &mut Vec<String>, page: &mut String) -> Result<(), ProgramError> {
     let commands = words.iter().skip(1).map(String::as_str);
     // Wrapping must not hang on the terminal.
     let invocation = Invocation::new(program).args(commands).arg("--help").env("COLUMNS", "100");
@@ -46,7 +42,8 @@ fn subcommands(help: &str) -> impl Iterator<Item = &str> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());
     // A description's second line is indented further than a name.
-    let names = listed.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let names =
+        listed.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help")
 }
 
@@ -62,6 +59,9 @@ mod tests {
     #[test]
     fn commands_are_found_where_help_lists_them() {
         check("Does things\n\nOptions:\n  -h\n", &[]);
-        check("Commands:\n  run   Run it\n        at once\n  help  Help\n\nOptions:\n  -h\n", &["run"]);
+        check(
+            "Commands:\n  run   Run it\n        at once\n  help  Help\n\nOptions:\n  -h\n",
+            &["run"],
+        );
     }
 }

@@ -19,6 +19,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str);
 /// The first piece that could not be installed.
 pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     host(progress)?;
+    containers(progress)?;
     python(progress)?;
     node(progress)?;
     go(progress)?;
@@ -36,6 +37,21 @@ pub fn host(progress: Progress<'_>) -> Result<(), SetupError> {
         ("nft", "nftables"),
         ("unshare", "util-linux"),
         ("python3", "python3"),
+    ];
+    packages_of(&programs, progress)
+}
+
+/// Installs a container engine, and what a container without a registry is made of.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn containers(progress: Progress<'_>) -> Result<(), SetupError> {
+    let programs = [
+        ("podman", "podman"),
+        ("conmon", "conmon"),
+        ("crun", "crun"),
+        // A static one: in its container there is nothing to link with.
+        ("busybox", "busybox-static"),
     ];
     packages_of(&programs, progress)
 }

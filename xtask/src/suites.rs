@@ -20,6 +20,8 @@ pub(crate) struct Suite {
 pub(crate) enum Need {
     /// The system's programs for namespaces and redirects.
     Host,
+    /// A container engine: podman, and an image's worth of busybox.
+    Containers,
     /// The practice cloud, boto3 and the AWS CLI.
     Python,
     /// The JavaScript client.
@@ -35,7 +37,7 @@ pub(crate) enum Need {
 impl Need {
     /// Everything, in the order in which it is installed.
     pub(crate) const ALL: &[Self] =
-        &[Self::Host, Self::Python, Self::Node, Self::Go, Self::Java, Self::Rust];
+        &[Self::Host, Self::Containers, Self::Python, Self::Node, Self::Go, Self::Java, Self::Rust];
 
     /// What a private host and the practice cloud need.
     const STAGE: &[Self] = &[Self::Host, Self::Python];
@@ -135,8 +137,8 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "namespaces",
-        promise: "workloads are told apart by a real kernel",
-        needs: Need::STAGE,
+        promise: "workloads are told apart by a real kernel and a real container engine",
+        needs: &[Need::Host, Need::Containers, Need::Python],
         run: Run::Programs(Place::PrivateHost),
     },
     Suite {
@@ -180,6 +182,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("sim", "", "sim"),
     ("practice", "", "practice"),
     ("edge/linux", "kernel", "namespaces"),
+    ("edge/docker", "podman", "namespaces"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

@@ -229,6 +229,7 @@ fn prepare(needs: &[Need]) -> Prepared {
         let mut progress = |step: &str| println!("setup: {step}");
         let done = match need {
             Need::Host => setup::host(&mut progress),
+            Need::Containers => setup::containers(&mut progress),
             Need::Python => setup::python(&mut progress),
             Need::Node => setup::node(&mut progress),
             Need::Go => setup::go(&mut progress),
