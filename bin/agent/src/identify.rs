@@ -70,8 +70,9 @@ pub struct Identity {
 impl Origin {
     /// Asks the kernel, and the container engine if a rule looks at labels.
     ///
-    /// Nothing is an error here: what could not be learnt is absent from the evidence, and absence
-    /// never helps a caller.
+    /// Nothing is an error here: what could not be learnt is absent from the evidence. A caller whose
+    /// socket is not in the namespace that accepted shows nothing at all, because it is a neighbour:
+    /// Linux accepts packets for an address of `lo` on every interface.
     pub async fn identify(
         &self,
         engine: &Engine,
@@ -120,14 +121,18 @@ impl Kernel {
         server: Option<SocketAddr>,
         evidence: &mut Evidence,
     ) -> Option<u32> {
-        let before = diag.lookup(peer, server?).ok()?;
+        let Some((server, before)) = server.and_then(|at| Some((at, diag.lookup(peer, at).ok()?)))
+        else {
+            *evidence = Evidence::default();
+            return None;
+        };
         let path = before.cgroup.and_then(|id| self.cgroups.as_ref()?.path_of(id).ok());
         evidence.cgroup = path.and_then(|path| path.parse::<CgroupPath>().ok());
         if engine.settings().needs_labels {
             evidence.container = self.container(evidence.cgroup.as_ref()).await;
         }
         // Asked again after attesting: the socket is still the one that was attested.
-        match diag.lookup(peer, server?) {
+        match diag.lookup(peer, server) {
             Ok(after) if after.cookie == before.cookie => after.uid,
             _ => {
                 // The client has gone. Whoever has its address now is somebody else.

@@ -153,9 +153,11 @@ fn is_kernel(from: Option<SocketAddrAny>) -> bool {
 fn question(sequence: u32, client: SocketAddr, server: SocketAddr) -> Vec<u8> {
     let (client_plain, server_plain) = (plain(client), plain(server));
     let family = if client_plain.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    // As if the packet had come over `lo`, as it does: a client that bound itself to that device is
+    // found with no other question, and any other is found with this one as well.
     let interface = match client {
-        SocketAddr::V6(v6) => v6.scope_id(),
-        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id(),
+        SocketAddr::V6(_) | SocketAddr::V4(_) => LOOPBACK_INDEX,
     };
 
     let mut bytes = Vec::with_capacity(128);
@@ -201,6 +203,9 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
         }
     }
 }
+
+/// The index of `lo` in every namespace (`LOOPBACK_IFINDEX`).
+const LOOPBACK_INDEX: u32 = 1;
 
 /// Bytes in a question: 16 of header, 56 of request.
 const QUESTION: u32 = 16 + 56;

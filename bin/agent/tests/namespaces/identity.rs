@@ -1,5 +1,7 @@
 //! Who is who: the kernel's word, and nothing that a caller says.
 
+use std::time::Duration;
+
 use practice::{
     host::Plan,
     program::Invocation,
@@ -15,6 +17,8 @@ use crate::{
     stage::{calls_for, guest, name, play, play_with_cgroups, role_of},
 };
 
+/// How long a program of the system may take.
+const LIMIT: Duration = Duration::from_secs(10);
 /// What SDKs begin with.
 const PUT_TOKEN: &str = "PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\n\
     X-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n";
@@ -107,6 +111,33 @@ fn where_a_rule_wants_namespace_and_cgroup_both_must_be_the_workloads() {
         check(&stage, 403, "disagree", |it| {
             in_cgroup_alone(one, in_namespace_alone(&stage, other, it))
         });
+    });
+}
+
+/// Linux takes packets for an address of `lo` on every interface: a neighbour reaches the door.
+#[test]
+fn a_neighbour_on_the_same_link_is_nobody() {
+    play(name!(), &Scene::default(), |stage| {
+        let (orders, stranger) = (guest(&stage, "orders"), guest(&stage, "stranger"));
+        let ip = |guest: &Guest, words: &str| {
+            let ip = Invocation::new("ip").args(words.split(' '));
+            guest.workload.run(ip, LIMIT).unwrap().success().unwrap();
+        };
+        ip(&orders, "link add next type veth peer name door");
+        let there =
+            format!("link set door netns {}", stranger.workload.namespace().unwrap().display());
+        ip(&orders, &there);
+        for (guest, device, address) in
+            [(&orders, "next", "10.99.0.1/24"), (&stranger, "door", "10.99.0.2/24")]
+        {
+            ip(guest, &format!("address add {address} dev {device}"));
+            ip(guest, &format!("link set {device} up"));
+        }
+        // Not its own door any more, but its neighbour's.
+        ip(&stranger, "address del 169.254.169.254/32 dev lo");
+        ip(&stranger, "route add 169.254.169.254 via 10.99.0.1");
+        check(&stage, 403, "no-evidence", |it| stranger.workload.place(it));
+        assert_eq!(orders.get(ROLES, &orders.token()).status, 200);
     });
 }
 

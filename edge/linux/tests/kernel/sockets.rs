@@ -193,6 +193,24 @@ fn a_dual_stack_client_is_found_by_its_ipv4_address() {
     served.facts(&accepted).unwrap();
 }
 
+/// Anybody may bind a socket to a device, and must not go unseen for it.
+#[test]
+fn a_client_that_bound_itself_to_lo_is_found() {
+    let served = need!(Served::new());
+    for to in [TO, DoorAddress::InstanceV6] {
+        let connect = || {
+            let address = SocketAddr::from((to.ip(), 80));
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            socket.bind_device(Some(b"lo")).unwrap();
+            socket.connect(&address.into()).unwrap();
+            socket
+        };
+        let _client = served.namespace.run(connect).unwrap();
+        let accepted = accept(door(&served.listeners, to)).0;
+        served.facts(&accepted).unwrap();
+    }
+}
+
 #[test]
 fn a_dual_stack_listener_finds_an_ipv4_client() {
     let served = need!(Served::new());
