@@ -142,7 +142,8 @@ impl Kernel {
         }
     }
 
-    async fn container(&self, cgroup: Option<&CgroupPath>) -> Option<Container> {
+    /// The container of a cgroup with its labels, where both are known.
+    pub async fn container(&self, cgroup: Option<&CgroupPath>) -> Option<Container> {
         let (containers, id) = (self.containers.as_ref()?, cgroup?.container()?.clone());
         let known = |kernel: &Self| {
             let known = kernel.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,6 +20,8 @@ mod http;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod labels;
+#[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod logs;
