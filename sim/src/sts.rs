@@ -171,23 +171,22 @@ impl Sts {
         wall: Timestamp,
         offset: SignedDuration,
     ) -> Result<(), FetchError> {
-        let denied = |code: &str| {
-            let message = "by our clock".to_owned();
-            Err(FetchError::Denied { code: code.to_owned(), message })
-        };
+        let by_our_clock = "by our clock";
+        let skewed = |code: &str| Err(FetchError::Clock(format!("{code}: {by_our_clock}")));
         match question {
             Question::AssumeRole(_) if offset.abs() > SIGNATURE_TOLERANCE => {
-                denied("SignatureDoesNotMatch")
+                skewed("SignatureDoesNotMatch")
             }
             Question::AssumeRole(_) => Ok(()),
             Question::WebIdentity(ask) => {
                 let claims = self.claims(ask.token.expose()).unwrap_or_default();
                 let time = |name: &str| claims.get(name).and_then(Value::as_i64).unwrap_or(0);
                 if time("nbf") > wall.as_second() {
-                    return denied("InvalidIdentityToken");
+                    let (code, message) = ("InvalidIdentityToken".into(), by_our_clock.into());
+                    return Err(FetchError::Denied { code, message });
                 }
                 if time("exp") <= wall.as_second() {
-                    return denied("ExpiredTokenException");
+                    return skewed("ExpiredTokenException");
                 }
                 Ok(())
             }
@@ -224,7 +223,10 @@ impl Sts {
         }
         if random.chance(weather.denied) {
             let (code, message) = ("AccessDenied".to_owned(), "not authorized".to_owned());
-            reply.result = Err(FetchError::Denied { code, message });
+            reply.result = Err(match question {
+                Question::AssumeRole(_) => FetchError::HostDenied { code, message },
+                Question::WebIdentity(_) => FetchError::Denied { code, message },
+            });
             return reply;
         }
         if let Err(error) = self.check_times(question, wall, offset) {

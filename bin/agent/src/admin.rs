@@ -23,6 +23,8 @@ use serde_json::Value;
 const LINE_MAX: usize = 64 * 1024;
 /// How long either side waits for the other.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait when nobody can be let in.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub enum Ask {
     Detach {
         /// The name it was attached under.
         name: String,
+        /// Whether its requests may travel on from then on.
+        #[serde(default)]
+        remove_addresses: bool,
     },
     /// What would this process get?
     Explain {
@@ -118,7 +123,11 @@ pub fn answer_all(
     answer: impl Fn(Ask, Option<OwnedFd>) -> Result<Value, String>,
 ) {
     for stream in listener.incoming() {
-        let Ok(stream) = stream else { continue };
+        let Ok(stream) = stream else {
+            // Out of descriptors: give others time to end instead of spinning.
+            std::thread::sleep(PAUSE);
+            continue;
+        };
         // A client that misbehaves costs its own connection and nothing else.
         let _ = answer_one(&stream, &answer);
     }

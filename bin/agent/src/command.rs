@@ -52,11 +52,8 @@ pub enum Command {
     Check,
     /// Serve one more network namespace.
     Attach(Attach),
-    /// Stop serving a namespace that was attached.
-    Detach {
-        /// The name it was attached under.
-        name: String,
-    },
+    /// Stop serving a namespace that was attached: its requests are then refused.
+    Detach(Detach),
     /// Say what a process would get, and why.
     Explain {
         /// The process.
@@ -84,6 +81,18 @@ pub struct Attach {
     pub place: NamespacePlace,
 }
 
+/// Which namespace to serve no longer.
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// The name it was attached under.
+    pub name: String,
+    /// Take the metadata addresses off its loopback as well. This opens the way that they close:
+    /// programs that still run there may then reach the host's own metadata, and with it the
+    /// host's role.
+    #[arg(long)]
+    pub remove_addresses: bool,
+}
+
 /// Where a namespace is found: a group of its own, since all fields of a group exclude each other.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -101,7 +110,9 @@ pub struct NamespacePlace {
 pub enum Redirect {
     /// Say whether it is installed.
     Status,
-    /// Take it away: processes of the host reach the host's own role again.
+    /// Install it before the agent is there, so that nobody is ahead of it after a boot.
+    Install,
+    /// Take it away: processes and containers of the host reach the host's own role again.
     Remove,
 }
 
@@ -177,8 +188,9 @@ impl Command {
             Self::Run => Ok(Value::Null),
             Self::Check => Ok(check(&Settings::read(config, 0)?)),
             Self::Attach(attach) => attach.execute(&socket()?),
-            Self::Detach { name } => {
-                Ok(admin::ask(&socket()?, &Ask::Detach { name: name.clone() }, None)?)
+            Self::Detach(Detach { name, remove_addresses }) => {
+                let ask = Ask::Detach { name: name.clone(), remove_addresses: *remove_addresses };
+                Ok(admin::ask(&socket()?, &ask, None)?)
             }
             Self::Explain { pid } => explain_process(config, *pid),
             Self::Environment(environment) => Ok(environment.execute(&socket()?)?),
@@ -206,25 +218,24 @@ impl Attach {
 
 impl Redirect {
     fn execute(self, config: &Path) -> Result<Value, Failure> {
-        let settings = Settings::read(config, 0)?;
-        match self {
-            Self::Remove => {
-                Rules::remove()?;
-                Ok(json!({ "redirect": "removed" }))
+        let rules = Settings::read(config, 0)?.config.metadata.rules();
+        let Some(rules) = rules.filter(|_| self != Self::Remove) else {
+            return match self {
+                Self::Remove => Rules::remove().map(|()| json!({ "redirect": "removed" })),
+                Self::Status | Self::Install => Ok(json!({ "redirect": "not configured" })),
             }
-            Self::Status => {
-                let Some(section) = settings.config.metadata.redirect else {
-                    return Ok(json!({ "redirect": "not configured" }));
-                };
-                Ok(match Rules::to_loopback(section.port.get()).status()? {
-                    RedirectStatus::Absent => json!({ "redirect": "absent" }),
-                    RedirectStatus::Installed => json!({ "redirect": "installed" }),
-                    RedirectStatus::Different { listing } => {
-                        json!({ "redirect": "different from the file's", "listing": listing })
-                    }
-                })
-            }
+            .map_err(Failure::from);
+        };
+        if self == Self::Install {
+            rules.install()?;
         }
+        Ok(match rules.status()? {
+            RedirectStatus::Absent => json!({ "redirect": "absent" }),
+            RedirectStatus::Installed => json!({ "redirect": "installed" }),
+            RedirectStatus::Different { listing } => {
+                json!({ "redirect": "different from the file's", "listing": listing })
+            }
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 };
 
 use cloud::{AccountId, Region, RoleArn};
+use linux::Redirect;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Spanned;
 use workload::{Application, Environment};
@@ -23,6 +24,9 @@ use workload::{Application, Environment};
 pub const CONFIG_MAX: usize = 4 * 1024 * 1024;
 /// The same, as readers count.
 const FILE_MAX: u64 = CONFIG_MAX as u64;
+
+/// The first port that needs no privilege.
+const FREE_PORTS: u16 = 1024;
 
 /// Where `ip netns` keeps namespaces.
 const NAMESPACES: &str = "/run/netns";
@@ -81,6 +85,9 @@ pub struct MetadataSection {
     pub connections_max: usize,
     /// The redirect for processes in the host's own namespace.
     pub redirect: Option<RedirectSection>,
+    /// Refuses packets that this host forwards to the metadata addresses. Without, a container that
+    /// is not served (yet) reaches the host's own metadata.
+    pub refuse_forwarded: bool,
     /// Lets a client's address decide where a rule names one. Addresses can be forged or reused.
     pub trust_addresses: bool,
 }
@@ -91,6 +98,7 @@ pub struct MetadataSection {
 pub struct RedirectSection {
     /// The loopback port that the agent listens on; below 1024 nobody without privilege can take it
     /// while the agent is down.
+    #[serde(deserialize_with = "privileged_port")]
     pub port: NonZeroU16,
     /// What becomes of the redirect when the agent stops.
     #[serde(default)]
@@ -117,25 +125,33 @@ pub struct HostSection {
     /// Paths below `meta-data/`, `dynamic/` or `user-data` that workloads may read besides the default.
     pub allow: Vec<String>,
     /// The instance id to answer with, instead of asking the host.
+    #[serde(deserialize_with = "fact")]
     pub instance_id: Option<String>,
     /// The zone, such as `eu-central-1a`.
+    #[serde(deserialize_with = "fact")]
     pub availability_zone: Option<String>,
     /// The zone's id, such as `euc1-az2`.
+    #[serde(deserialize_with = "fact")]
     pub availability_zone_id: Option<String>,
     /// The compute account.
     #[serde(deserialize_with = "parsed_option")]
     pub account: Option<AccountId>,
     /// The hardware address.
+    #[serde(deserialize_with = "fact")]
     pub mac: Option<String>,
     /// The private address.
     pub local_ipv4: Option<IpAddr>,
     /// The instance's type.
+    #[serde(deserialize_with = "fact")]
     pub instance_type: Option<String>,
     /// The image.
+    #[serde(deserialize_with = "fact")]
     pub ami_id: Option<String>,
     /// The name.
+    #[serde(deserialize_with = "fact")]
     pub hostname: Option<String>,
     /// The architecture: `x86_64` or `arm64`.
+    #[serde(deserialize_with = "fact")]
     pub architecture: Option<String>,
 }
 
@@ -145,7 +161,7 @@ pub struct HostSection {
 pub struct StsSection {
     /// Another endpoint than AWS's own.
     pub endpoint: Option<String>,
-    /// How long one call may take, in seconds: 1 to 60.
+    /// How long one call may take, in seconds: 1 to 15, after which a fetch is given up anyway.
     pub timeout_s: u64,
     /// A file of two lines, access key id and secret, for practice clouds; else the SDK's chain.
     pub host_key_file: Option<PathBuf>,
@@ -413,6 +429,7 @@ impl Default for MetadataSection {
             hop_limit: 1,
             connections_max: 1024,
             redirect: None,
+            refuse_forwarded: true,
             trust_addresses: false,
         }
     }
@@ -428,6 +445,18 @@ impl MetadataSection {
         }
     }
 
+    /// What the packet filter of the host's own namespace is to do, if anything.
+    pub fn rules(&self) -> Option<Redirect> {
+        let refuse_forwarded = self.refuse_forwarded;
+        match &self.redirect {
+            Some(section) => {
+                let redirect = Redirect::to_loopback(section.port.get());
+                Some(Redirect { refuse_forwarded, ..redirect })
+            }
+            None => (refuse_forwarded && self.watched().is_some()).then(Redirect::forwarded_alone),
+        }
+    }
+
     fn develops(&self) -> bool {
         let listens = [&self.listen, &self.listen_container, &self.listen_pod_identity];
         listens.into_iter().any(|addresses| !addresses.is_empty())
@@ -437,7 +466,8 @@ impl MetadataSection {
     pub(crate) fn sockets(&self) -> impl PartialEq + use<'_> {
         (
             (&self.listen, &self.listen_container, &self.listen_pod_identity),
-            (self.watched(), self.hop_limit, self.connections_max, &self.redirect),
+            (self.watched(), self.hop_limit, self.connections_max),
+            (&self.redirect, self.refuse_forwarded),
         )
     }
 }
@@ -479,4 +509,28 @@ where
     T::Err: Display,
 {
     parsed(deserializer).map(Some)
+}
+
+/// What the host says of itself is sent as it stands, a line each.
+fn fact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        let reason = "what is said of the host must be one line with something in it; without the \
+                      key the host is asked";
+        return Err(serde::de::Error::custom(reason));
+    }
+    Ok(Some(text))
+}
+
+/// Anybody could take another port while the agent is down, and be asked for credentials.
+fn privileged_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU16, D::Error> {
+    let port = NonZeroU16::deserialize(deserializer)?;
+    if port.get() >= FREE_PORTS {
+        return Err(serde::de::Error::custom(format!(
+            "the redirect's port must be 1 to {}: anybody may listen on `{port}` while the agent is \
+             down",
+            FREE_PORTS - 1
+        )));
+    }
+    Ok(port)
 }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use credentials::{
-    Ask, Credentials, Fetch, FetchError, FetchId, Held, LeaseId, LeaseKey, Leases, Outcome, Policy,
-    Switch, Tally,
+    Ask, Credentials, Failing, Fetch, FetchError, FetchId, Held, LeaseId, LeaseKey, Leases,
+    Outcome, Policy, Switch, Tally,
 };
 use jiff::Timestamp;
 use metadata::{
@@ -27,6 +27,7 @@ use secret::SecretBytes;
 use workload::{Evidence, Refusal, Verdict, Workload};
 
 use crate::{
+    clock::Skew,
     counters::Counters,
     settings::{BoundRole, Development, Settings},
 };
@@ -134,6 +135,8 @@ pub struct Engine {
     book: Mutex<Book>,
     /// What was counted since the start.
     pub counters: Counters,
+    /// How far the host's clock is from the source's.
+    pub skew: Skew,
 }
 
 impl fmt::Debug for Engine {
@@ -160,6 +163,7 @@ impl Engine {
             tokens,
             book: Mutex::new(book),
             counters: Counters::default(),
+            skew: Skew::default(),
         }
     }
 
@@ -355,6 +359,11 @@ impl Engine {
         book.forget_bodies();
     }
 
+    /// Looks at the leases whose last fetch failed.
+    pub fn with_failing<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = Failing<'_>>) -> T) -> T {
+        look(&mut self.book().leases.failing())
+    }
+
     /// How many leases stand where.
     pub fn tally(&self) -> Tally {
         self.book().leases.tally()
@@ -458,6 +467,11 @@ fn unavailable(wanted: &Wanted, error: &FetchError, now: Now) -> Answer {
         FetchError::Denied { code, message } => {
             Unavailable::Denied { code: code.clone(), message: message.clone() }
         }
+        FetchError::HostDenied { code, .. } => Unavailable::Denied {
+            code: code.clone(),
+            message: "the role does not let this host in; the agent's `status` has AWS's words"
+                .to_owned(),
+        },
         FetchError::Misconfigured(_) | FetchError::Clock(_) => Unavailable::Denied {
             code: "AgentMisconfigured".to_owned(),
             message: "the host's operator must look at the agent's log".to_owned(),

@@ -82,7 +82,10 @@ impl Fetcher {
         if let Err(error) = &result {
             crate::report(&format!("no credentials for {}: {error}", fetch.key));
         }
-        let _ = self.engine.fetched(clock::now(), fetch.id, result);
+        let outcome = self.engine.fetched(clock::now(), fetch.id, result);
+        if let Some(news) = self.engine.skew.saw(&outcome) {
+            crate::report(&news);
+        }
         self.leases_changed.send_modify(|changes| *changes = changes.wrapping_add(1));
         self.nudge.notify_one();
     }
@@ -93,11 +96,14 @@ impl Fetcher {
         let now = clock::now();
         let question = question(&bound, key, self.signer.as_ref(), now)?;
         let issued = match question {
-            Question::AssumeRole(ask) => self.sts.assume_role(ask).await,
-            Question::WebIdentity(ask) => self.sts.assume_role_with_web_identity(ask).await,
+            Question::AssumeRole(ask) => {
+                self.sts.assume_role(ask).await.map_err(|error| host_denied(translate(error)))
+            }
+            Question::WebIdentity(ask) => {
+                self.sts.assume_role_with_web_identity(ask).await.map_err(translate)
+            }
         };
-        let Issued { access_key_id, secret_access_key, session_token, expiration } =
-            issued.map_err(translate)?;
+        let Issued { access_key_id, secret_access_key, session_token, expiration } = issued?;
         Ok(Credentials {
             access_key_id,
             secret_access_key,
@@ -189,6 +195,15 @@ fn translate(error: StsError) -> FetchError {
         StsError::Throttled(_) => FetchError::Throttled,
         StsError::Denied { code, message } => FetchError::Denied { code, message },
         StsError::Unavailable(reason) => FetchError::Unavailable(reason),
+        StsError::Clock(reason) => FetchError::Clock(reason),
         StsError::NoHostCredentials(reason) => FetchError::Misconfigured(reason),
+    }
+}
+
+/// Who asked was the host, so what STS says of them is not for workloads.
+fn host_denied(error: FetchError) -> FetchError {
+    match error {
+        FetchError::Denied { code, message } => FetchError::HostDenied { code, message },
+        other => other,
     }
 }

@@ -16,9 +16,12 @@ pub mod fetch;
 pub mod host;
 pub mod identify;
 pub mod places;
+pub mod reload;
 pub mod run;
 pub mod serve;
 pub mod settings;
+pub mod status;
+pub mod unserved;
 
 /// Tells the operator, on standard error. Nothing that is told may hold a secret: the arguments
 /// are names, paths and errors, and the tests look for planted secrets in all that was told.

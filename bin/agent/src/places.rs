@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
 
-use linux::{Diag, DiagError, Event, ListenError, Listeners, Plan, Watch, WatchError};
-use rustix::event::{PollFd, PollFlags, poll};
+use linux::{Diag, DiagError, Event, Found, ListenError, Listeners, NamespaceError, Plan, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use workload::{CgroupPath, Evidence, Namespace, Workload};
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     engine::Standing,
     identify::{Kernel, Origin, protocol},
     serve::Server,
+    unserved::{Backoff, Unserved, UnservedSummary},
 };
 
 /// The namespaces that are served.
@@ -27,6 +30,9 @@ pub struct Places {
     connections_max: usize,
     runtime: tokio::runtime::Handle,
     open: Mutex<BTreeMap<String, Place>>,
+    unserved: Mutex<Unserved>,
+    /// Why the watched folder cannot be looked at, while it cannot.
+    blind: Mutex<Option<String>>,
 }
 
 /// One namespace that is served.
@@ -35,7 +41,7 @@ struct Place {
     evidence: Namespace,
     how: How,
     listeners: Listeners,
-    accepting: Vec<AbortHandle>,
+    accepting: Vec<JoinHandle<()>>,
     workload: Option<Workload>,
 }
 
@@ -78,6 +84,17 @@ pub enum PlaceError {
     /// Nothing of that name was handed in.
     #[error("no namespace `{0}` was attached")]
     NotAttached(String),
+    /// It was detached, but not all of its addresses could be removed.
+    #[error("`{name}` is detached, but addresses are left on its loopback: {source}")]
+    Addresses {
+        /// The namespace.
+        name: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The namespace cannot be opened.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
     /// The doors cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -98,7 +115,16 @@ impl Places {
         connections_max: usize,
     ) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        Self { server, kernel, plan, connections_max, runtime, open: Mutex::default() }
+        Self {
+            server,
+            kernel,
+            plan,
+            connections_max,
+            runtime,
+            open: Mutex::default(),
+            unserved: Mutex::default(),
+            blind: Mutex::default(),
+        }
     }
 
     /// Serves one more namespace. Blocks for about a millisecond.
@@ -130,25 +156,36 @@ impl Places {
         Ok(summary)
     }
 
-    /// Stops serving a namespace that was handed in.
+    /// Stops serving a namespace that was handed in: its requests are refused from then on. Only when
+    /// `remove_addresses` asks for it may they travel on to the host's own metadata; the answer is
+    /// which addresses were removed.
     ///
     /// # Errors
-    /// When none of that name was.
-    pub fn detach(&self, name: &str) -> Result<(), PlaceError> {
-        let mut open = self.open();
-        match open.get(name) {
-            Some(place) if place.how == How::Attached => {}
-            _ => return Err(PlaceError::NotAttached(name.to_owned())),
+    /// When none of that name was, or an address cannot be removed.
+    pub fn detach(&self, name: &str, remove_addresses: bool) -> Result<Vec<IpAddr>, PlaceError> {
+        let place = self.take(name, How::Attached);
+        let place = place.ok_or_else(|| PlaceError::NotAttached(name.to_owned()))?;
+        let listeners = self.close(place);
+        if !remove_addresses {
+            return Ok(Vec::new());
         }
-        if let Some(place) = open.remove(name) {
-            self.close(place);
-        }
-        Ok(())
+        let failed = |source| PlaceError::Addresses { name: name.to_owned(), source };
+        listeners.remove_addresses().map_err(failed)
     }
 
     /// What is served.
     pub fn summaries(&self) -> Vec<PlaceSummary> {
         self.open().values().map(Place::summary).collect()
+    }
+
+    /// What is in the watched folder and cannot be served.
+    pub fn unserved(&self) -> Vec<UnservedSummary> {
+        locked(&self.unserved).summaries()
+    }
+
+    /// Why the watched folder cannot be looked at, if it cannot. What is served stays served.
+    pub fn blind(&self) -> Option<String> {
+        locked(&self.blind).clone()
     }
 
     /// The name and the pinned cgroup of a served namespace, by the kernel's number.
@@ -157,40 +194,94 @@ impl Places {
         open.values().map(|place| &place.evidence).find(|known| known.inode == inode).cloned()
     }
 
-    /// Serves what is in the watched folder until the agent has gone. Blocks, so it wants a thread
-    /// of its own; that thread does not keep the agent alive.
-    ///
-    /// # Errors
-    /// When the folder cannot be watched any more.
-    pub fn follow(places: &Weak<Self>, mut watch: Watch) -> Result<(), WatchError> {
+    /// Serves what is in the watched folder until the agent has gone; `seen` is called once all that was
+    /// there at first was tried. Blocks, so it wants a thread of its own; that thread does not keep the
+    /// agent alive.
+    pub fn follow(places: &Weak<Self>, mut watch: Watch, seen: impl FnOnce()) {
+        let (mut seen, mut backoff) = (Some(seen), Backoff::default());
         loop {
-            let Some(places) = places.upgrade() else { return Ok(()) };
-            for event in watch.poll()? {
-                places.follow_one(event);
-            }
+            let Some(places) = places.upgrade() else { return };
+            let looked = places.look(&mut watch);
+            places.retry();
+            let due = locked(&places.unserved).next_due();
             drop(places);
-            let mut fds = [PollFd::new(&watch, PollFlags::IN)];
-            // Interrupted or woken: either way the folder is looked at as a whole.
-            let _ = poll(&mut fds, None);
+            if looked {
+                backoff = Backoff::default();
+                if let Some(seen) = seen.take() {
+                    seen();
+                }
+                wait(&watch, due);
+            } else {
+                // The descriptor may be readable still: waiting for it would not be waiting.
+                std::thread::sleep(backoff.wait());
+            }
         }
+    }
+
+    /// Looks at the whole folder. `false` when that is not possible now: nothing changes then.
+    fn look(&self, watch: &mut Watch) -> bool {
+        let fault = match watch.poll() {
+            Ok(events) => {
+                events.into_iter().for_each(|event| self.follow_one(event));
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let before = std::mem::replace(&mut *locked(&self.blind), fault.clone());
+        match &fault {
+            Some(fault) if before.is_none() => {
+                crate::report(&format!("new namespaces are not served until this ends: {fault}"));
+            }
+            None if before.is_some() => crate::report("new namespaces are served again"),
+            _ => {}
+        }
+        fault.is_none()
     }
 
     fn follow_one(&self, event: Event) {
         match event {
-            Event::Added { name, namespace, .. } => {
-                if let Err(error) = self.serve(&namespace, &name, None, How::Watched) {
-                    crate::report(&format!("namespace `{name}` is not served: {error}"));
-                }
-            }
+            Event::Added(found) => self.serve_found(found),
             Event::Removed { name } => {
-                let mut open = self.open();
-                if open.get(&name).is_some_and(|place| place.how == How::Watched)
-                    && let Some(place) = open.remove(&name)
-                {
-                    self.close(place);
+                locked(&self.unserved).forget(&name);
+                if let Some(place) = self.take(&name, How::Watched) {
+                    // Its programs may run on, and must not reach the host's metadata: the addresses
+                    // stay.
+                    drop(self.close(place));
                 }
             }
         }
+    }
+
+    fn serve_found(&self, found: Found) {
+        let served = match found.open() {
+            // The next look at the folder tells, as a rule. Not where it comes back before that.
+            Ok(None) => {
+                let reason = "it was not there when it was to be opened".to_owned();
+                locked(&self.unserved).failed(found, reason, Instant::now());
+                return;
+            }
+            Ok(Some(namespace)) => self.serve(&namespace, &found.name, None, How::Watched),
+            Err(error) => Err(error.into()),
+        };
+        let mut unserved = locked(&self.unserved);
+        match served {
+            Ok(_) if unserved.forget(&found.name) => {
+                crate::report(&format!("namespace `{}` is served now", found.name));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let (name, reason) = (found.name.clone(), error.to_string());
+                if unserved.failed(found, reason.clone(), Instant::now()) {
+                    crate::report(&format!("namespace `{name}` is not served: {reason}"));
+                }
+            }
+        }
+    }
+
+    /// Tries those again whose time has come.
+    fn retry(&self) {
+        let due = locked(&self.unserved).due(Instant::now());
+        due.into_iter().for_each(|found| self.serve_found(found));
     }
 
     fn accept(
@@ -198,23 +289,26 @@ impl Places {
         namespace: &linux::Namespace,
         evidence: &Namespace,
         listeners: &mut Listeners,
-    ) -> Result<Vec<AbortHandle>, PlaceError> {
+    ) -> Result<Vec<JoinHandle<()>>, PlaceError> {
         let diag = Arc::new(Diag::open(namespace)?);
         let _inside = self.runtime.enter();
-        let mut accepting = Vec::new();
-        for listener in listeners.take() {
+        let adopt = |listener: linux::Listener| {
+            TcpListener::from_std(listener.socket).map(|socket| (listener.door, socket))
+        };
+        // All or none: a door that is waited at already would not end with the others.
+        let sockets = listeners.take().into_iter().map(adopt).collect::<Result<Vec<_>, _>>()?;
+        let wait_at = |(door, socket)| {
             let origin = Origin::Inside {
                 namespace: evidence.clone(),
                 diag: Arc::clone(&diag),
-                door: protocol(listener.door),
+                door: protocol(door),
                 kernel: Arc::clone(&self.kernel),
             };
-            let socket = TcpListener::from_std(listener.socket)?;
             let server = Arc::clone(&self.server);
             let accept = server.accept(socket, Arc::new(origin), self.connections_max);
-            accepting.push(self.runtime.spawn(accept).abort_handle());
-        }
-        Ok(accepting)
+            self.runtime.spawn(accept)
+        };
+        Ok(sockets.into_iter().map(wait_at).collect())
     }
 
     /// If the namespace alone names a workload, its lease is fetched before it asks.
@@ -229,20 +323,42 @@ impl Places {
         Some(known.key.workload.clone())
     }
 
-    fn close(&self, place: Place) {
+    fn take(&self, name: &str, how: How) -> Option<Place> {
+        let mut open = self.open();
+        let there = open.get(name).is_some_and(|place| place.how == how);
+        if there { open.remove(name) } else { None }
+    }
+
+    /// Closes the doors; when it returns, requests are refused. The addresses stay, so that nobody else
+    /// answers. Not for a thread of the runtime.
+    fn close(&self, place: Place) -> Listeners {
         for task in place.accepting {
             task.abort();
+            // It ends by being aborted, and that is no news.
+            let _ = self.runtime.block_on(task);
         }
         if let Some(workload) = &place.workload {
             self.server.engine.gone(workload);
         }
-        // In a namespace that is gone there is nothing left to undo.
-        let _ = place.listeners.close();
+        place.listeners
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.open)
     }
+}
+
+/// Waits for news of the folder, until a time at the most.
+fn wait(watch: &Watch, until: Option<Instant>) {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    let mut fds = [PollFd::new(watch, PollFlags::IN)];
+    // Interrupted or woken: either way the folder is looked at as a whole.
+    let _ = poll(&mut fds, left.as_ref());
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Place {

@@ -3,8 +3,8 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64, atomic::Ordering},
+    path::Path,
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -13,12 +13,13 @@ use disk::Folder;
 use issuer::{Algorithm, InvalidIssuerUrl, IssuerUrl};
 use linux::{Cgroups, Diag, HopLimit, Mark, Plan, Redirect, Watch};
 use metadata::{Door, TokenKey};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use secret::SecretText;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
 };
 use workload::CgroupPath;
 
@@ -33,10 +34,15 @@ use crate::{
     host::Host,
     identify::{Kernel, Origin},
     places::{How, Places},
+    reload::Reloader,
     report,
     serve::Server,
     settings::Settings,
+    status,
 };
+
+/// How long the start waits for the namespaces that are there already.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// The agent cannot start. The host's operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +56,6 @@ pub enum StartError {
     /// The issuer's address is wrong.
     #[error("[issuer] url: {0}")]
     Issuer(#[from] InvalidIssuerUrl),
-    /// The issuer has keys of another algorithm.
-    #[error(
-        "the issuer signs with {has}, but the file says {wants}: publish a {wants} key with `rolecall issuer publish`, then rotate"
-    )]
-    OtherAlgorithm {
-        /// What the active key is.
-        has: &'static str,
-        /// What the file asks for.
-        wants: &'static str,
-    },
     /// A socket cannot be opened.
     #[error("cannot listen at {at}: {source}")]
     Listen {
@@ -89,14 +85,14 @@ pub enum StartError {
 
 /// A running agent.
 struct Agent {
-    path: PathBuf,
-    folder: Folder,
+    reloader: Reloader,
     engine: Arc<Engine>,
     fetcher: Arc<Fetcher>,
     server: Arc<Server>,
     kernel: Arc<Kernel>,
     places: Arc<Places>,
-    generation: AtomicU64,
+    /// For the thread of the operator's commands, which is none of the runtime's.
+    runtime: tokio::runtime::Handle,
 }
 
 /// Runs the agent with the file at `path` until it is told to stop. The access log is whole once
@@ -105,6 +101,11 @@ struct Agent {
 /// # Errors
 /// When it cannot start. Once it runs, faults are reported and survived.
 pub async fn run(path: &Path) -> Result<access::Writer, StartError> {
+    // Neither a core, wherever the system sends it, nor a debugger of the same user shall see
+    // credentials. That includes cores that are piped, which a limit of zero does not stop.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        report(&format!("a crash may leave credentials in a core: {error}"));
+    }
     if let Err(error) = linux::raise_open_files() {
         report(&format!("the limit of open files stays as it is: {error}"));
     }
@@ -167,9 +168,9 @@ impl Agent {
         });
         let places =
             Arc::new(Places::new(Arc::clone(&server), Arc::clone(&kernel), plan, connections_max));
-        let generation = AtomicU64::new(1);
-        let path = path.to_owned();
-        Ok(Arc::new(Self { path, folder, engine, fetcher, server, kernel, places, generation }))
+        let reloader = Reloader::new(path.to_owned(), folder, Arc::clone(&fetcher));
+        let runtime = tokio::runtime::Handle::current();
+        Ok(Arc::new(Self { reloader, engine, fetcher, server, kernel, places, runtime }))
     }
 
     async fn serve(self: &Arc<Self>) -> Result<(), StartError> {
@@ -179,20 +180,12 @@ impl Agent {
         tasks.spawn(Arc::clone(&self.fetcher).run());
         self.listen_for_development(config, &mut tasks).await?;
         self.listen_for_redirect(config, &mut tasks).await?;
-        if let Some(namespaces) = config.metadata.watched() {
-            let (watch, places) = (Watch::open(namespaces)?, Arc::downgrade(&self.places));
-            let thread = std::thread::Builder::new().name("namespaces".to_owned());
-            let follow = move || {
-                if let Err(error) = Places::follow(&places, watch) {
-                    report(&format!("new namespaces are not served any more: {error}"));
-                }
-            };
-            thread.spawn(follow).map_err(|source| StartError::File {
-                what: "a thread for namespaces".to_owned(),
-                source,
-            })?;
-        }
+        let seen = self.follow_namespaces(config)?;
         self.listen_for_commands(config)?;
+        // Who is started after the agent must find its doors open.
+        if tokio::time::timeout(FIRST_LOOK, seen).await.is_err() {
+            report("not every namespace was tried yet; the agent goes on without waiting");
+        }
         notify_supervisor("READY=1");
         self.until_told_to_stop().await;
         notify_supervisor("STOPPING=1");
@@ -202,6 +195,23 @@ impl Agent {
         // Best effort: a socket file without an agent is found out by the next start.
         let _ = std::fs::remove_file(&config.admin.socket);
         Ok(())
+    }
+
+    /// Serves what is in the watched folder. The answer comes when all that is there now was tried.
+    fn follow_namespaces(&self, config: &Config) -> Result<oneshot::Receiver<()>, StartError> {
+        let (tell, seen) = oneshot::channel();
+        // The agent may have ceased to wait.
+        let tell = move || tell.send(()).unwrap_or_default();
+        let Some(namespaces) = config.metadata.watched() else {
+            tell();
+            return Ok(seen);
+        };
+        let (watch, places) = (Watch::open(namespaces)?, Arc::downgrade(&self.places));
+        let thread = std::thread::Builder::new().name("namespaces".to_owned());
+        thread.spawn(move || Places::follow(&places, watch, tell)).map_err(|source| {
+            StartError::File { what: "a thread for namespaces".to_owned(), source }
+        })?;
+        Ok(seen)
     }
 
     async fn until_told_to_stop(&self) {
@@ -217,8 +227,8 @@ impl Agent {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hangup.recv() => match self.reload() {
-                    Ok(_) => report("the file was read again and is in force"),
+                _ = hangup.recv() => match self.reloader.reload() {
+                    Ok(reloaded) => report(&reloaded.words()),
                     Err(error) => report(&format!("the old file stays in force: {error}")),
                 },
             }
@@ -255,7 +265,10 @@ impl Agent {
         config: &Config,
         tasks: &mut tokio::task::JoinSet<()>,
     ) -> Result<(), StartError> {
-        let Some(section) = &config.metadata.redirect else { return Ok(()) };
+        let Some(section) = &config.metadata.redirect else {
+            refuse_forwarded(config);
+            return Ok(());
+        };
         let loopbacks = [
             SocketAddr::from((Ipv4Addr::LOCALHOST, section.port.get())),
             SocketAddr::from((Ipv6Addr::LOCALHOST, section.port.get())),
@@ -281,8 +294,7 @@ impl Agent {
         }
         debug_assert!(listening > 0, "the IPv4 loopback is there or its error was returned");
         // Last, so that nobody is redirected to a port where nothing listens yet.
-        Redirect::to_loopback(section.port.get()).install()?;
-        Ok(())
+        config.metadata.rules().map_or(Ok(()), |rules| rules.install().map_err(Into::into))
     }
 
     fn listen_for_commands(self: &Arc<Self>, config: &Config) -> Result<(), StartError> {
@@ -305,17 +317,20 @@ impl Agent {
     fn command(&self, ask: Ask, descriptor: Option<OwnedFd>) -> Result<Value, String> {
         match ask {
             Ask::Attach { name, pinned } => self.attach(&name, pinned, descriptor),
-            Ask::Detach { name } => {
-                self.places.detach(&name).map_err(|error| error.to_string())?;
-                Ok(json!({ "detached": name }))
+            Ask::Detach { name, remove_addresses } => {
+                let removed = self.places.detach(&name, remove_addresses);
+                let removed = removed.map_err(|error| error.to_string())?;
+                Ok(json!({ "detached": name, "removed_addresses": removed }))
             }
             Ask::Explain { pid } => {
-                let seen = explain::look_at(pid, |inode| self.places.evidence_of(inode));
-                Ok(explain::explain(&self.engine.settings(), &seen.map_err(|e| e.to_string())?))
+                Ok(explain::explain(&self.engine.settings(), &self.look_at(pid)?))
             }
             Ask::Environment { pid } => self.environment(pid),
             Ask::Status => Ok(self.status()),
-            Ask::Reload => self.reload().map_err(|error| error.to_string()),
+            Ask::Reload => {
+                let reloaded = self.reloader.reload().map_err(|error| error.to_string())?;
+                serde_json::to_value(reloaded).map_err(|error| error.to_string())
+            }
         }
     }
 
@@ -335,11 +350,21 @@ impl Agent {
         serde_json::to_value(served).map_err(|error| error.to_string())
     }
 
+    /// What a connection of a process would show, the labels of its container included.
+    fn look_at(&self, pid: u32) -> Result<explain::Seen, String> {
+        let seen = explain::look_at(pid, |inode| self.places.evidence_of(inode));
+        let mut seen = seen.map_err(|error| error.to_string())?;
+        if self.engine.settings().needs_labels {
+            let asked = self.kernel.container(seen.evidence.cgroup.as_ref());
+            seen.evidence.container = self.runtime.block_on(asked);
+        }
+        Ok(seen)
+    }
+
     fn environment(&self, pid: Option<u32>) -> Result<Value, String> {
         let (caller, nobody) = match pid {
             Some(pid) => {
-                let seen = explain::look_at(pid, |inode| self.places.evidence_of(inode));
-                let evidence = seen.map_err(|error| error.to_string())?.evidence;
+                let evidence = self.look_at(pid)?.evidence;
                 let why = format!("`rolecall-agent explain --pid {pid}` says why");
                 (self.engine.identify(evidence), format!("process {pid} is no workload: {why}"))
             }
@@ -361,67 +386,33 @@ impl Agent {
     }
 
     fn status(&self) -> Value {
-        let (tally, now) = (self.engine.tally(), clock::now());
         let settings = self.engine.settings();
-        let first_end = tally.first_end.map(|end| end.saturating_sub(now.boot).as_secs());
-        json!({
+        let mut status = json!({
             "generation": settings.generation,
             "bindings": settings.config.bindings.len(),
             "namespaces": self.places.summaries(),
-            "leases": {
-                "waiting": tally.vacant + tally.fetching,
-                "held": tally.held + tally.renewing,
-                "renewing": tally.renewing,
-                "strained": tally.strained,
-                "failing": tally.failing,
-                "first_ends_in_s": first_end,
-            },
+            "unserved": self.places.unserved(),
+            "watch_fault": self.places.blind(),
             "log_writable": self.server.log.is_writable(),
             "log_lines_lost": self.server.log.lost(),
             "counters": self.engine.counters.read(),
-        })
-    }
-
-    /// Reads the file again. Connections and leases go on; what only a start can change is named.
-    fn reload(&self) -> Result<Value, StartError> {
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let settings = Settings::read(&self.path, generation)?;
-        if let (Some(signer), Some(section)) = (&self.fetcher.signer, &settings.config.issuer) {
-            let algorithm = algorithm(section.algorithm);
-            let ring = self.folder.issuer_keys(algorithm, clock::now().wall)?;
-            *signer.keys.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        });
+        if let Value::Object(status) = &mut status {
+            status.append(&mut status::leases(&self.engine, clock::now()));
         }
-        let bindings = settings.config.bindings.len();
-        let needs_restart = needs_restart(&self.engine.settings().config, &settings.config);
-        self.engine.reload(clock::now(), settings);
-        self.fetcher.nudge.notify_one();
-        Ok(json!({
-            "generation": generation,
-            "bindings": bindings,
-            "needs_restart": needs_restart,
-        }))
+        status
     }
 }
 
-/// The sections that differ and that only a start puts in force.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let issuer = |config: &Config| {
-        config.issuer.as_ref().map(|section| (section.url.get_ref().clone(), section.algorithm))
-    };
-    [
-        ("data", old.data != new.data),
-        ("region", old.region != new.region),
-        ("metadata", old.metadata.sockets() != new.metadata.sockets()),
-        ("host.metadata", old.host.metadata != new.host.metadata),
-        ("sts", old.sts != new.sts),
-        ("issuer", issuer(old) != issuer(new)),
-        ("log", old.log != new.log),
-        ("admin", old.admin != new.admin),
-        ("docker", old.docker != new.docker),
-    ]
-    .into_iter()
-    .filter_map(|(name, changed)| changed.then_some(name))
-    .collect()
+/// Keeps containers that are not served from the host's own metadata. Where the host has no packet
+/// filter the agent is of use all the same, so its operator is told and it goes on.
+fn refuse_forwarded(config: &Config) {
+    if let Some(Err(error)) = config.metadata.rules().map(|rules| rules.install()) {
+        report(&format!(
+            "containers that are not served can reach the host's own metadata: {error}; set the \
+             instance's hop limit to 1, or `metadata.refuse_forwarded = false` to say that it is so"
+        ));
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -435,13 +426,7 @@ fn signer(folder: &Folder, section: &IssuerSection) -> Result<Signer, StartError
         true => IssuerUrl::practice(url)?,
         false => url.parse()?,
     };
-    let wanted = algorithm(section.algorithm);
-    let keys = folder.issuer_keys(wanted, clock::now().wall)?;
-    let has = keys.active().algorithm();
-    if has != wanted {
-        let (has, wants) = (has.as_str(), wanted.as_str());
-        return Err(StartError::OtherAlgorithm { has, wants });
-    }
+    let keys = folder.issuer_keys(algorithm(section.algorithm), clock::now().wall)?;
     Ok(Signer { issuer, keys: RwLock::new(keys) })
 }
 

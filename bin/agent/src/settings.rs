@@ -4,7 +4,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use credentials::{Binding, BindingFault, Bindings, Source, Switch};
+use credentials::{Binding, BindingFault, Bindings, Source, Switch, policy::FETCH_MAX};
 use issuer::IssuerUrl;
 use metadata::{AllowList, Facts};
 use toml::Spanned;
@@ -53,6 +53,15 @@ pub struct Settings {
     pub config: Config,
 }
 
+/// What a running agent was started with. A binding that needs more has to wait for a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Whether it has an issuer to sign with.
+    pub issuer: bool,
+    /// Whether it has a container engine to ask for labels.
+    pub docker: bool,
+}
+
 /// A binding in force.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BoundRole {
@@ -79,6 +88,17 @@ impl Settings {
     pub fn read(path: &Path, generation: u64) -> Result<Self, ConfigError> {
         let (file, text) = config::read(path)?;
         Self::parse(&file, &text, generation)
+    }
+
+    /// Reads a file for an agent that runs already.
+    ///
+    /// # Errors
+    /// As [`Settings::read`], and for a binding that needs what the agent was not started with.
+    pub fn reread(path: &Path, generation: u64, started: Started) -> Result<Self, ConfigError> {
+        let (file, text) = config::read(path)?;
+        let settings = Self::parse(&file, &text, generation)?;
+        check_started(&settings.config, started, Place { file: &file, text: &text })?;
+        Ok(settings)
     }
 
     /// Checks the text of the file called `file`.
@@ -324,6 +344,22 @@ fn check_sources(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
     })
 }
 
+fn check_started(config: &Config, started: Started, place: Place<'_>) -> Result<(), ConfigError> {
+    for section in &config.bindings {
+        let (binding, start) = (section.get_ref(), section.span().start);
+        if binding.source == SourceKind::WebIdentity && !started.issuer {
+            let reason = "`source = \"web-identity\"` needs a restart: the agent was started \
+                          without an [issuer]";
+            return Err(place.key_of_table(start, "source", reason));
+        }
+        if !binding.conditions.labels.is_empty() && !started.docker {
+            let reason = "`labels` needs a restart: the agent was started without a [docker] section";
+            return Err(place.key_of_table(start, "labels", reason));
+        }
+    }
+    Ok(())
+}
+
 fn check_issuer(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
     let Some(section) = &config.issuer else { return Ok(()) };
     let url = section.url.get_ref();
@@ -342,8 +378,11 @@ fn check_numbers(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
     if !(1..=65_536).contains(&metadata.connections_max) {
         return Err(place.key("connections_max", "`connections_max` must be 1 to 65536"));
     }
-    if !(1..=60).contains(&config.sts.timeout_s) {
-        return Err(place.key("timeout_s", "`timeout_s` must be 1 to 60 seconds"));
+    // A fetch is given up after that, whatever its call may take.
+    let longest = FETCH_MAX.as_secs();
+    if !(1..=longest).contains(&config.sts.timeout_s) {
+        let reason = format!("`timeout_s` must be 1 to {longest} seconds");
+        return Err(place.key("timeout_s", &reason));
     }
     Ok(())
 }

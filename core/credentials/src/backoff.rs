@@ -19,7 +19,9 @@ impl Pace {
         match error {
             FetchError::Unavailable(_) => UNAVAILABLE,
             FetchError::Throttled | FetchError::Clock(_) => THROTTLED,
-            FetchError::Denied { .. } | FetchError::Misconfigured(_) => REPAIR,
+            FetchError::Denied { .. }
+            | FetchError::HostDenied { .. }
+            | FetchError::Misconfigured(_) => REPAIR,
         }
     }
 

@@ -87,6 +87,18 @@ pub enum FetchError {
         /// AWS's words.
         message: String,
     },
+    /// The role's owner or the host's operator: the role does not let the host's own role in, or the
+    /// host's role may not ask. AWS's words name the host's role, account and instance, so they are
+    /// for the operator alone.
+    #[error(
+        "the host's own role is refused: `{code}`: {message}; look at the role's trust policy and at what the host's role may do"
+    )]
+    HostDenied {
+        /// AWS's code, such as `AccessDenied`.
+        code: String,
+        /// AWS's words.
+        message: String,
+    },
     /// The host's operator: the binding or the source is set up wrongly.
     #[error("the binding or its source is set up wrongly: {0}")]
     Misconfigured(String),
@@ -111,7 +123,7 @@ impl FetchError {
     pub const fn actor(&self) -> Actor {
         match self {
             Self::Throttled | Self::Unavailable(_) => Actor::Nobody,
-            Self::Denied { .. } => Actor::RoleOwner,
+            Self::Denied { .. } | Self::HostDenied { .. } => Actor::RoleOwner,
             Self::Misconfigured(_) | Self::Clock(_) => Actor::Operator,
         }
     }

@@ -90,6 +90,21 @@ pub(crate) enum Fate {
     Forget,
 }
 
+/// A lease whose fetches fail, as an operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing<'a> {
+    /// Whom and what it is for.
+    pub key: &'a LeaseKey,
+    /// Why the last fetch failed, and who must act.
+    pub error: &'a FetchError,
+    /// How many failed in a row.
+    pub attempts: u32,
+    /// When it is tried again, in time since boot; past while it is being tried or waits for its turn.
+    pub retry_at: Duration,
+    /// When what is served meanwhile ends, in time since boot; `None` where nothing is.
+    pub served_until: Option<Duration>,
+}
+
 /// What became of a result.
 pub(crate) enum Landing {
     Held,
@@ -285,6 +300,28 @@ impl Lease {
         }
     }
 
+    /// What its operator must know of it, if its last fetch failed.
+    pub(crate) fn failing(&self) -> Option<Failing<'_>> {
+        let (trouble, retry_at) = match &self.state {
+            State::Failed { trouble, next } => (trouble, next.time()),
+            State::Held { trouble: Some(trouble), next, .. } => (trouble, next.time()),
+            State::Fetching { trouble: Some(trouble), flight }
+            | State::Renewing { trouble: Some(trouble), flight, .. } => (trouble, flight.started),
+            State::Vacant(_)
+            | State::Held { trouble: None, .. }
+            | State::Fetching { trouble: None, .. }
+            | State::Renewing { trouble: None, .. }
+            | State::Discarding { .. } => return None,
+        };
+        Some(Failing {
+            key: &self.key,
+            error: &trouble.error,
+            attempts: trouble.attempts,
+            retry_at,
+            served_until: self.held().map(Held::end),
+        })
+    }
+
     pub(crate) const fn held(&self) -> Option<&Held> {
         match &self.state {
             State::Held { held, .. } | State::Renewing { held, .. } => Some(held),
@@ -366,15 +403,7 @@ impl Lease {
     }
 
     fn attempts(&self) -> u32 {
-        match &self.state {
-            State::Failed { trouble, .. } => trouble.attempts,
-            State::Fetching { trouble, .. }
-            | State::Held { trouble, .. }
-            | State::Renewing { trouble, .. } => {
-                trouble.as_ref().map_or(0, |trouble| trouble.attempts)
-            }
-            State::Vacant(_) | State::Discarding { .. } => 0,
-        }
+        self.failing().map_or(0, |failing| failing.attempts)
     }
 
     fn roll(&self, attempts: u32) -> u64 {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     ClockSkew, Credentials, Fetch, FetchError, FetchId, Held, LeaseId, LeaseKey, Policy,
-    lease::{Agenda, Fate, Landing, Lease, Serving, Standing},
+    lease::{Agenda, Failing, Fate, Landing, Lease, Serving, Standing},
     policy::FETCH_MAX,
 };
 
@@ -253,6 +253,12 @@ impl Leases {
     pub fn holds(&self, lease: LeaseId, generation: u64) -> bool {
         let held = self.leases.get(&lease).and_then(Lease::held);
         held.is_some_and(|held| held.generation() == generation)
+    }
+
+    /// The leases whose last fetch failed, in the order of their keys: those that have nothing to
+    /// serve, and those that are served to their end.
+    pub fn failing(&self) -> impl Iterator<Item = Failing<'_>> {
+        self.ids.values().filter_map(|id| self.leases.get(id)?.failing())
     }
 
     /// Counts the leases; costs a pass over all of them.

@@ -57,6 +57,7 @@ mod tags;
 pub use binding::{Binding, BindingFault, Bindings, InvalidBinding, Source, Switch};
 pub use credentials::{ClockSkew, Credentials, Held};
 pub use fetch::{Actor, Fetch, FetchError, FetchId, LeaseId, LeaseKey};
+pub use lease::Failing;
 pub use leases::{Ask, Leases, Outcome, Tally};
 pub use policy::Policy;
 pub use session::{SessionName, SourceIdentity};

@@ -111,6 +111,9 @@ pub enum StsError {
     /// No answer, or a failure of STS: ask again later.
     #[error("STS cannot be asked: {0}")]
     Unavailable(String),
+    /// The host's clock is so far off that what it signs is not valid: the host's operator must act.
+    #[error("STS refuses by its clock: {0}")]
+    Clock(String),
     /// The host has no usable credentials of its own: the host's operator must act.
     #[error("the host has no credentials to call STS with: {0}")]
     NoHostCredentials(String),
@@ -282,6 +285,14 @@ fn classify(code: &str, message: &str) -> StsError {
         | "ServiceUnavailableException"
         | "RequestTimeout"
         | "Unknown" => StsError::Unavailable(format!("{code}: {message}")),
+        // The same code says that the secret is wrong, which no clock mends.
+        "SignatureDoesNotMatch" if message.contains("Secret Access Key") => {
+            StsError::NoHostCredentials(format!("{code}: {message}"))
+        }
+        "ExpiredTokenException"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "SignatureDoesNotMatch" => StsError::Clock(format!("{code}: {message}")),
         _ => StsError::Denied { code: code.to_owned(), message: message.to_owned() },
     }
 }
@@ -302,10 +313,16 @@ mod tests {
 
     #[track_caller]
     fn check(code: &str, expected: &str) {
-        let got = match classify(code, "m") {
+        check_words(code, "m", expected);
+    }
+
+    #[track_caller]
+    fn check_words(code: &str, message: &str, expected: &str) {
+        let got = match classify(code, message) {
             StsError::Throttled(_) => "throttled",
             StsError::Denied { .. } => "denied",
             StsError::Unavailable(_) => "unavailable",
+            StsError::Clock(_) => "clock",
             StsError::NoHostCredentials(_) => "host",
         };
         assert_eq!(got, expected, "{code}");
@@ -316,7 +333,14 @@ mod tests {
         check("Throttling", "throttled");
         check("AccessDenied", "denied");
         check("InvalidIdentityToken", "denied");
-        check("ExpiredTokenException", "denied");
+        check("ExpiredTokenException", "clock");
+        check("RequestExpired", "clock");
+        check("RequestTimeTooSkewed", "clock");
+        let late = "Signature expired: 20260301T000000Z is now earlier than 20260301T001500Z";
+        check_words("SignatureDoesNotMatch", late, "clock");
+        let wrong = "The request signature we calculated does not match the signature you provided. \
+                     Check your AWS Secret Access Key and signing method.";
+        check_words("SignatureDoesNotMatch", wrong, "host");
         check("PackedPolicyTooLarge", "denied");
         check("IDPCommunicationError", "unavailable");
         check("InternalFailure", "unavailable");

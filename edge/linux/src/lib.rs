@@ -36,4 +36,4 @@ pub use redirect::{
     Mark, Redirect, RedirectError, RedirectStatus, Target, original_destination, set_mark,
 };
 pub use reply::{Reply, ReplyError, SocketFacts, TcpState, parse_reply};
-pub use watch::{Event, Watch, WatchError};
+pub use watch::{Event, Found, Watch, WatchError};

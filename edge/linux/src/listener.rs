@@ -97,8 +97,8 @@ impl Default for Plan {
 ///
 /// Dropped, the sockets close but the addresses stay on the namespace's `lo`, so that requests are
 /// refused and never travel on to the host's own metadata: what must happen when the agent stops or
-/// dies. [`close`](Self::close) removes the addresses as well: for a namespace that is no longer to be
-/// served.
+/// dies, and when a namespace is no longer served. Only [`remove_addresses`](Self::remove_addresses)
+/// undoes that, for an operator who asks for it.
 #[derive(Debug)]
 pub struct Listeners {
     open: Vec<Listener>,
@@ -183,7 +183,8 @@ impl Listeners {
         namespace.run(|| Self::open_here(namespace.name(), plan))?
     }
 
-    /// Takes the open sockets out, to accept from. This value must be kept for [`close`](Self::close).
+    /// Takes the open sockets out, to accept from. The addresses can be removed
+    /// only by way of this value.
     pub fn take(&mut self) -> Vec<Listener> {
         std::mem::take(&mut self.open)
     }
@@ -193,27 +194,25 @@ impl Listeners {
         &self.absent
     }
 
-    /// The addresses that closing will remove: those that were not there before.
+    /// The addresses that are ours to remove: those that were not there before.
     pub fn added(&self) -> &[IpAddr] {
         &self.added
     }
 
-    /// Closes the doors that were not [taken](Self::take) and removes the addresses that opening added.
+    /// Closes the doors that were not [taken](Self::take), removes the addresses that opening added, and
+    /// says which. From then on requests follow the namespace's routes: where those lead to the host's
+    /// own metadata, every program in the namespace has the host's role.
     ///
     /// # Errors
     ///
     /// The first address that could not be removed; the others were tried.
-    pub fn close(mut self) -> io::Result<()> {
+    pub fn remove_addresses(mut self) -> io::Result<Vec<IpAddr>> {
         self.open.clear();
-        self.withdraw()
-    }
-
-    fn withdraw(&mut self) -> io::Result<()> {
         let mut result = Ok(());
-        for address in self.added.drain(..) {
-            result = result.and(self.loopback.remove(address));
+        for address in &self.added {
+            result = result.and(self.loopback.remove(*address));
         }
-        result
+        result.map(|()| self.added)
     }
 
     fn open_here(namespace: &str, plan: &Plan) -> Result<Self, ListenError> {

@@ -100,8 +100,11 @@ impl Namespace {
     pub fn from_fd(fd: OwnedFd, name: impl Into<String>) -> Result<Self, NamespaceError> {
         let name = name.into();
         let file = File::from(fd);
-        let inode = inode_of(&file).ok_or_else(|| NamespaceError::NotOne(name.clone()))?;
-        Ok(Self { name, inode, fd: file.into() })
+        match inode_of(&file) {
+            Ok(Some(inode)) => Ok(Self { name, inode, fd: file.into() }),
+            Ok(None) => Err(NamespaceError::NotOne(name)),
+            Err(source) => Err(NamespaceError::Open { name, source }),
+        }
     }
 
     /// A new namespace with nothing in it but a loopback device that is down. It ends when its last
@@ -194,15 +197,16 @@ impl AsFd for Namespace {
 
 /// The inode if `file` is a network namespace: on the kernel's namespace file system, and of the
 /// right kind. The file system is asked first because the request number means other things elsewhere.
-fn inode_of(file: &File) -> Option<u64> {
-    let system = rustix::fs::fstatfs(file).ok()?;
+/// An error is no answer: it says neither yes nor no.
+fn inode_of(file: &File) -> io::Result<Option<u64>> {
+    let system = rustix::fs::fstatfs(file)?;
     if system.f_type != libc::NSFS_MAGIC {
-        return None;
+        return Ok(None);
     }
     // SAFETY: NS_GET_NSTYPE takes no argument and writes nothing; it answers in its return value.
     #[expect(unsafe_code, reason = "ioctl(2) has no safe form")]
-    let kind = unsafe { rustix::ioctl::ioctl(file, NamespaceKind) }.ok()?;
-    (kind == libc::CLONE_NEWNET).then(|| file.metadata().ok().map(|data| data.ino()))?
+    let kind = unsafe { rustix::ioctl::ioctl(file, NamespaceKind) }?;
+    if kind == libc::CLONE_NEWNET { Ok(Some(file.metadata()?.ino())) } else { Ok(None) }
 }
 
 /// `NS_GET_NSTYPE`, which answers with the `CLONE_NEW…` flag.

@@ -50,6 +50,8 @@ pub enum Target {
     Loopback(u16),
     /// This port of the same address, for [listeners](crate::Listeners) on another port than 80.
     SameAddress(u16),
+    /// Nowhere: the namespace's own processes go where they want, and only forwarded packets matter.
+    Unchanged,
 }
 
 /// A number that travels with a packet inside of this host, never on the wire.
@@ -100,6 +102,11 @@ impl Redirect {
         }
     }
 
+    /// No redirect: forwarded packets to the doors are refused, and nothing else changes.
+    pub fn forwarded_alone() -> Self {
+        Self { target: Target::Unchanged, ..Self::to_loopback(0) }
+    }
+
     /// Installs it in the calling thread's namespace, in place of an earlier one, in one transaction:
     /// there is no moment without a redirect.
     ///
@@ -138,30 +145,44 @@ impl Redirect {
     /// The table in the very words in which `nft -n list` shows it.
     fn table(&self) -> String {
         let mut text = "table inet rolecall {\n".to_owned();
-        text.push_str("\tchain output {\n\t\ttype nat hook output priority -100; policy accept;\n");
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "\t\tmeta mark 0x{:08x} accept", self.mark.0);
-        for door in &self.doors {
-            let verdict = match self.target {
-                Target::Loopback(port) => format!("redirect to :{port}"),
-                Target::SameAddress(port) => {
-                    let family = if door.ip().is_ipv4() { "ip" } else { "ip6" };
-                    format!("dnat {family} to {}", SocketAddr::new(door.ip(), port))
-                }
-            };
-            let _ = writeln!(text, "\t\t{} {verdict}", condition(*door));
-        }
-        text.push_str("\t}\n");
+        self.output(&mut text);
         if self.refuse_forwarded {
             text.push_str("\tchain forward {\n");
             text.push_str("\t\ttype filter hook forward priority -10; policy accept;\n");
             for door in &self.doors {
+                // Writing to a string cannot fail.
                 let _ = writeln!(text, "\t\t{} reject with tcp reset", condition(*door));
             }
             text.push_str("\t}\n");
         }
         text.push_str("}\n");
         text
+    }
+}
+
+impl Redirect {
+    /// What becomes of the packets of the namespace's own processes.
+    fn output(&self, text: &mut String) {
+        let verdict = |door: DoorAddress| match self.target {
+            Target::Unchanged => None,
+            Target::Loopback(port) => Some(format!("redirect to :{port}")),
+            Target::SameAddress(port) => {
+                let family = if door.ip().is_ipv4() { "ip" } else { "ip6" };
+                Some(format!("dnat {family} to {}", SocketAddr::new(door.ip(), port)))
+            }
+        };
+        let verdicts = self.doors.iter().filter_map(|door| Some((*door, verdict(*door)?)));
+        let mut verdicts = verdicts.peekable();
+        if verdicts.peek().is_none() {
+            return;
+        }
+        text.push_str("\tchain output {\n\t\ttype nat hook output priority -100; policy accept;\n");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\t\tmeta mark 0x{:08x} accept", self.mark.0);
+        for (door, verdict) in verdicts {
+            let _ = writeln!(text, "\t\t{} {verdict}", condition(door));
+        }
+        text.push_str("\t}\n");
     }
 }
 
@@ -255,6 +276,20 @@ mod tests {
     #[track_caller]
     fn check(redirect: &Redirect, expected: &str) {
         assert_eq!(redirect.table(), expected);
+    }
+
+    #[test]
+    fn without_a_target_only_what_is_forwarded_is_refused() {
+        let doors = vec![DoorAddress::InstanceV4];
+        check(
+            &Redirect { doors, ..Redirect::forwarded_alone() },
+            "table inet rolecall {\n\
+             \tchain forward {\n\
+             \t\ttype filter hook forward priority -10; policy accept;\n\
+             \t\tip daddr 169.254.169.254 tcp dport 80 reject with tcp reset\n\
+             \t}\n\
+             }\n",
+        );
     }
 
     #[test]

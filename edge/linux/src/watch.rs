@@ -1,7 +1,6 @@
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
-    fs::{self, File},
+    fs::{self, DirEntry, File},
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -25,7 +24,8 @@ use crate::namespace::{Namespace, NamespaceError};
 ///
 /// Every [`poll`](Self::poll) compares the whole folder with what was reported before, so nothing is
 /// lost when the kernel's queue overflows, and a namespace that was replaced under the same name is
-/// reported as removed and added.
+/// reported as removed and added. What cannot be looked at is never taken for gone: the poll fails, and
+/// nothing is reported until a later one saw everything.
 ///
 /// [inotify(7)](https://man7.org/linux/man-pages/man7/inotify.7.html)
 #[derive(Debug)]
@@ -41,22 +41,40 @@ pub struct Watch {
 }
 
 /// What changed in the folder.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A namespace is there. It was opened already, so it is the one that the event is about.
-    Added {
-        /// The file's name.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// The namespace, named like the file.
-        namespace: Namespace,
-    },
+    /// A namespace is there.
+    Added(Found),
     /// It is gone, or another took its name.
     Removed {
         /// The file's name.
         name: String,
     },
+}
+
+/// A namespace that was seen in the folder. It is not held open: that would keep it alive, and cost a
+/// descriptor for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The file's name.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// The number that the namespace had when it was seen.
+    pub inode: u64,
+}
+
+impl Found {
+    /// Opens the namespace, named like the file. `None` when it has gone meanwhile or another took its
+    /// name: a later [`poll`](Watch::poll) tells.
+    ///
+    /// # Errors
+    ///
+    /// It may be there, but cannot be opened.
+    pub fn open(&self) -> Result<Option<Namespace>, NamespaceError> {
+        let namespace = look_at(&self.path)?;
+        Ok(namespace.filter(|namespace| namespace.inode() == self.inode))
+    }
 }
 
 /// Why the folder cannot be watched.
@@ -78,6 +96,14 @@ pub enum WatchError {
         folder: PathBuf,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// The operator must look: descriptors may be short, or a file cannot be read.
+    #[error("cannot look at the namespaces in `{folder}`: {source}")]
+    Unseen {
+        /// The folder.
+        folder: PathBuf,
+        /// What cannot be opened.
+        source: NamespaceError,
     },
     /// The operator must tidy up or name another folder.
     #[error(
@@ -124,7 +150,7 @@ impl Watch {
 
         let mut events = Vec::new();
         self.reported.retain(|name, inode| {
-            let stays = found.get(name).is_some_and(|(_, namespace)| namespace.inode() == *inode);
+            let stays = found.get(name) == Some(inode);
             if stays {
                 found.remove(name);
             } else {
@@ -132,9 +158,10 @@ impl Watch {
             }
             stays
         });
-        for (name, (path, namespace)) in found {
-            self.reported.insert(name.clone(), namespace.inode());
-            events.push(Event::Added { name, path, namespace });
+        for (name, inode) in found {
+            self.reported.insert(name.clone(), inode);
+            let path = self.folder.join(&name);
+            events.push(Event::Added(Found { name, path, inode }));
         }
         Ok(events)
     }
@@ -196,39 +223,66 @@ impl Watch {
         Err(refused(&self.folder, io::ErrorKind::NotFound.into()))
     }
 
-    /// Opens every namespace in the folder. A file that cannot be opened may have gone meanwhile, one
-    /// with a name that is no text is nobody's, and the agent's own namespace is no workload's.
-    fn scan(&mut self) -> Result<BTreeMap<String, (PathBuf, Namespace)>, WatchError> {
-        let own = Namespace::own().ok().map(|own| own.inode());
+    /// The namespaces in the folder, with their numbers. They are opened one after the other. One with
+    /// a name that is no text is nobody's, and the agent's own namespace is no workload's.
+    fn scan(&mut self) -> Result<BTreeMap<String, u64>, WatchError> {
+        let refuse = |source| WatchError::Refused { folder: self.folder.clone(), source };
+        let unseen = |source| WatchError::Unseen { folder: self.folder.clone(), source };
+        let own = Namespace::own().map_err(unseen)?.inode();
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(source) => return Err(refused(&self.folder, source)),
+            Err(source) => return Err(refuse(source)),
         };
-        self.pending = 0;
-        let mut found = BTreeMap::new();
-        for (number, entry) in entries.flatten().enumerate() {
+        let (mut found, mut pending) = (BTreeMap::new(), 0);
+        for (number, entry) in entries.enumerate() {
             if number == NAMES_MAX {
                 return Err(WatchError::TooMany { folder: self.folder.clone() });
             }
+            let entry = entry.map_err(refuse)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
             // A pipe or device in the folder must not be opened.
-            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            if !is_file(&entry).map_err(refuse)? {
                 continue;
             }
-            let Ok(name) = entry.file_name().into_string().map_err(|_: OsString| ()) else {
-                continue;
-            };
-            let path = entry.path();
-            match Namespace::open(&path) {
-                Ok(namespace) if Some(namespace.inode()) == own => {}
-                Ok(namespace) => {
-                    found.insert(name, (path, namespace));
+            match look_at(&entry.path()).map_err(unseen)? {
+                Some(namespace) if namespace.inode() == own => {}
+                Some(namespace) => {
+                    found.insert(name, namespace.inode());
                 }
-                Err(NamespaceError::NotOne(_)) => self.pending += 1,
-                Err(_) => {}
+                None => pending += 1,
             }
         }
+        self.pending = pending;
         Ok(found)
+    }
+}
+
+/// Whether it is a plain file, as a mounted namespace is. What went meanwhile is none.
+fn is_file(entry: &DirEntry) -> io::Result<bool> {
+    match entry.file_type() {
+        Ok(kind) => Ok(kind.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The namespace at `path`, or `None` where there surely is none (yet). Any other doubt is an error.
+fn look_at(path: &Path) -> Result<Option<Namespace>, NamespaceError> {
+    match Namespace::open(path) {
+        Ok(namespace) => Ok(Some(namespace)),
+        Err(NamespaceError::NotOne(_)) => Ok(None),
+        Err(NamespaceError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        // `ip netns add` makes a file that nobody may read. Its file system can be asked nevertheless.
+        Err(NamespaceError::Open { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied
+                && rustix::fs::statfs(path).is_ok_and(|on| on.f_type != libc::NSFS_MAGIC) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -131,8 +131,7 @@ impl World<'_> {
                 let brought = Brought::Issued(place, issued, *requested, now.wall);
                 (Ok(credentials), if *hollow { Brought::Nothing } else { brought })
             }
-            (None, Err(error @ FetchError::Denied { .. })) => (Err(error.clone()), Brought::Denied),
-            (None, Err(error)) => (Err(error.clone()), Brought::Nothing),
+            (None, Err(error)) => (Err(error.clone()), refusal(error)),
             (None, Ok(_)) => return,
         };
         let said = result.as_ref().map_or_else(ToString::to_string, |c| c.access_key_id.clone());
@@ -141,5 +140,16 @@ impl World<'_> {
         self.judge.brought(self.now, (key, *id), &brought, &outcome);
         self.serve_waiting();
         self.nudge();
+    }
+}
+
+/// Whether clients may be told that they are refused, or only that there is nothing yet.
+const fn refusal(error: &FetchError) -> Brought<'static> {
+    match error {
+        FetchError::Denied { .. }
+        | FetchError::HostDenied { .. }
+        | FetchError::Misconfigured(_)
+        | FetchError::Clock(_) => Brought::Denied,
+        FetchError::Throttled | FetchError::Unavailable(_) => Brought::Nothing,
     }
 }

@@ -26,8 +26,22 @@ const REGISTRIES: &[&str] = &[
 /// The rule's own words are in this file.
 const THIS: &str = "xtask/src/tidy/leftovers.rs";
 
-/// Finds notes to oneself that name no issue: `(#12)` right behind them.
+/// Finds notes to oneself that name no issue, `(#12)` right behind them, and gaps to be filled: a word in
+/// capitals between two pairs of `@`.
 pub(super) fn markers(sight: &Sight) -> Vec<Finding> {
+    let gaps = each_line(sight, &["@@"], |line, pair| {
+        let is_gap = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
+        let parts: Vec<&str> = line.split(pair).collect();
+        let inner = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+        inner
+            .iter()
+            .find(|word| is_gap(word))
+            .map(|word| (format!("`{word}` is a gap"), "put there what was measured or printed"))
+    });
+    notes(sight).into_iter().chain(gaps).collect()
+}
+
+fn notes(sight: &Sight) -> Vec<Finding> {
     each_line(sight, MARKERS, |line, marker| {
         let mut at = line.match_indices(marker);
         let alone = at.any(|(start, _)| {
@@ -105,6 +119,12 @@ mod tests {
         check(markers, "// TODO: later", true);
         check(markers, "# FIXME", true);
         check(markers, "// TODO(#12): later", false);
+    }
+
+    #[test]
+    fn a_gap_that_was_left_is_found() {
+        check(markers, &format!("| {0}BENCH{0} |", "@@"), true);
+        check(markers, "@@ -1,2 +3,4 @@ fn a()", false);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Namespaces that an operator hands in.
 
-use practice::stage::Scene;
+use std::{io::ErrorKind, time::Duration};
+
+use practice::{program::Invocation, stage::Scene};
 
 use crate::{
     caller::{Caller, Guest, INSTANCE, Resident, in_namespace_alone},
@@ -40,7 +42,8 @@ fn attach_by_process_pins_namespace_and_cgroup_until_detach() {
         let mut open = resident.line();
         let token = open.token();
         stage.agent.command(&["detach", "shop"]).unwrap();
-        assert!(resident.connect(INSTANCE).is_err());
+        let refused = resident.connect(INSTANCE).unwrap_err().to_string();
+        assert!(refused.contains("refused"), "{refused}");
         assert!(open.ask("GET", "/", &[(crate::http::TOKEN, &token)]).is_err());
         let gone = stage.agent.attempt(&["detach", "shop"]).unwrap();
         assert_eq!(gone.code, Some(1));
@@ -60,5 +63,35 @@ fn a_namespace_is_attached_by_its_file_as_well() {
         let own = stage.agent.attempt(&["attach", "host", "--netns", "/proc/self/ns/net"]).unwrap();
         assert_eq!(own.code, Some(1));
         assert!(own.stderr.contains("is the agent's own"), "{own:?}");
+    });
+}
+
+#[test]
+fn detaching_keeps_the_addresses_from_others_unless_the_operator_removes_them() {
+    play(name!(), &Scene::default(), |mut stage| {
+        File::new(&stage).restart(&mut stage);
+        let orders = Guest::new(stage.workload("orders").unwrap());
+        let path = orders.workload.namespace().unwrap().display().to_string();
+        let addresses = || -> Vec<String> {
+            let ip = Invocation::new("ip").args(["-o", "address", "show", "dev", "lo"]);
+            let listing = orders.workload.run(ip, Duration::from_secs(10)).unwrap();
+            let words = listing.success().unwrap().stdout;
+            let ours = |word: &&str| word.starts_with("169.254.") || word.starts_with("fd00:ec2:");
+            words.split_whitespace().filter(ours).map(str::to_owned).collect()
+        };
+        assert_eq!(addresses().len(), 0);
+
+        stage.agent.command(&["attach", "shop", "--netns", &path]).unwrap();
+        assert_eq!(addresses().len(), 5);
+        let said = stage.agent.command(&["detach", "shop"]).unwrap();
+        assert_eq!(said["removed_addresses"], serde_json::json!([]));
+        assert_eq!(addresses().len(), 5);
+        assert_eq!(orders.connect(INSTANCE).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+
+        stage.agent.command(&["attach", "shop", "--netns", &path]).unwrap();
+        orders.connect(INSTANCE).unwrap();
+        let said = stage.agent.command(&["detach", "shop", "--remove-addresses"]).unwrap();
+        assert_eq!(said["removed_addresses"].as_array().unwrap().len(), 5, "{said}");
+        assert_eq!(addresses(), [""; 0]);
     });
 }

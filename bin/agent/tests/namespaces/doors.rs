@@ -1,11 +1,20 @@
 //! Namespaces that come and go, and an agent that does.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
-use practice::{host::Plan, stage::Scene};
+use practice::{
+    host::Plan,
+    stage::{Scene, Stage},
+};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use serde_json::Value;
 
 use crate::{
-    caller::{CONTAINER, Caller, Guest, INSTANCE, ROLES},
+    caller::{CONTAINER, Caller, Guest, INSTANCE, INSTANCE_V6, POD_IDENTITY, ROLES},
     http::Line,
     stage::{guest, name, play, until},
 };
@@ -26,22 +35,28 @@ fn a_new_namespace_is_served_within_a_second() {
     });
 }
 
+fn status(stage: &Stage) -> Value {
+    stage.agent.command(&["status"]).unwrap()
+}
+
 #[test]
-fn a_namespace_that_is_gone_is_closed() {
+fn a_namespace_that_is_gone_is_closed_and_what_runs_on_in_it_reaches_nobody_else() {
     play(name!(), &Scene::default(), |stage| {
         let mut orders = guest(&stage, "orders");
         let (mut open, token) = (orders.line(), orders.token());
         orders.credentials();
-        let served = |stage: &practice::stage::Stage| {
-            stage.agent.command(&["status"]).unwrap()["namespaces"].as_array().unwrap().len()
-        };
-        assert_eq!(served(&stage), 1);
+        let served = || status(&stage)["namespaces"].as_array().unwrap().len();
+        assert_eq!(served(), 1);
         // The test holds the namespace itself open, so what is asked below is asked in there.
         orders.workload.forget_namespace();
         until("the end of the doors", || orders.connect(INSTANCE).is_err());
         assert!(open.ask("GET", ROLES, &[(crate::http::TOKEN, &token)]).is_err());
-        assert_eq!(served(&stage), 0);
-        let leases = &stage.agent.command(&["status"]).unwrap()["leases"];
+        assert_eq!(served(), 0);
+        // The addresses are there still: without them the network would be unreachable.
+        for door in [INSTANCE, INSTANCE_V6, CONTAINER, POD_IDENTITY] {
+            assert_eq!(orders.connect(door).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        }
+        let leases = &status(&stage)["leases"];
         assert_eq!(leases["held"], 0, "{leases}");
         // Its name is free for another namespace.
         drop(orders);
@@ -50,13 +65,91 @@ fn a_namespace_that_is_gone_is_closed() {
 }
 
 #[test]
-fn a_namespace_that_was_there_before_the_agent_is_served_from_its_start() {
+fn namespaces_that_were_there_before_the_agent_are_served_when_it_says_that_it_is_ready() {
     play(name!(), &Scene::default(), |mut stage| {
         stage.agent.stop().unwrap();
-        let orders = Guest::new(stage.workspace.add(&Plan::new("orders").without_link()).unwrap());
-        assert!(orders.connect(INSTANCE).is_err());
+        let guest = |number| {
+            let plan = Plan::new(&format!("orders-{number}")).without_link();
+            Guest::new(stage.workspace.add(&plan).unwrap())
+        };
+        let guests: Vec<Guest> = (0..20).map(guest).collect();
+        assert!(guests.iter().all(|guest| guest.connect(INSTANCE).is_err()));
         stage.agent.resume().unwrap();
-        assert_eq!(orders.served().credentials().0, "orders");
+        for guest in &guests {
+            guest.connect(INSTANCE).unwrap();
+        }
+        assert_eq!(guests[0].credentials().0, "orders");
+    });
+}
+
+#[test]
+fn a_namespace_that_cannot_be_served_is_shown_and_tried_again_and_stops_nobody() {
+    play(name!(), &Scene::default(), |mut stage| {
+        stage.agent.stop().unwrap();
+        let add =
+            |name: &str| Guest::new(stage.workspace.add(&Plan::new(name).without_link()).unwrap());
+        let (orders, mut short, billing) = (add("orders"), add("orders-short"), add("billing"));
+        let take = |guest: &Guest| guest.namespace.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
+        let (taken, _taken) = (take(&orders).unwrap(), take(&short).unwrap());
+
+        stage.agent.resume().unwrap();
+        billing.connect(INSTANCE).unwrap();
+        let unserved = || status(&stage)["unserved"].as_array().unwrap().clone();
+        let waiting = unserved();
+        assert_eq!(waiting.len(), 2, "{waiting:?}");
+        assert_eq!(
+            (&waiting[0]["name"], &waiting[1]["name"]),
+            (&"orders".into(), &"orders-short".into())
+        );
+        let reason = waiting[0]["reason"].as_str().unwrap();
+        assert!(reason.contains("a program listens on port 80"), "{reason}");
+        assert_eq!(status(&stage)["namespaces"].as_array().unwrap().len(), 1);
+
+        short.workload.forget_namespace();
+        until("the end of one", || unserved().len() == 1);
+        drop(taken);
+        let orders = orders.served();
+        assert_eq!(orders.credentials().0, "orders");
+        until("the end of the other", || unserved().is_empty());
+        assert_eq!(status(&stage)["namespaces"].as_array().unwrap().len(), 2);
+        let said = stage.agent.said();
+        assert_eq!(said.matches("namespace `orders` is not served: ").count(), 1, "{said}");
+        assert!(said.contains("namespace `orders` is served now"), "{said}");
+    });
+}
+
+#[test]
+fn a_shortage_of_descriptors_closes_no_door_and_what_came_meanwhile_is_served_afterwards() {
+    play(name!(), &Scene::default(), |stage| {
+        let orders = guest(&stage, "orders");
+        orders.credentials();
+        let (mut open, token) = (orders.line(), orders.token());
+        let id = Pid::from_raw(i32::try_from(stage.agent.id().unwrap()).unwrap()).unwrap();
+        // Its own limit is what this process may have at the most.
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let limit = |current| {
+            prlimit(Some(id), Resource::Nofile, Rlimit { current, maximum }).unwrap();
+        };
+        limit(Some(0));
+
+        let plan = Plan::new("billing").without_link();
+        let billing = Guest::new(stage.workspace.add(&plan).unwrap());
+        let told = "new namespaces are not served until this ends: ";
+        until("the report", || stage.agent.said().contains(told));
+        let headers = [(crate::http::TOKEN, token.as_str())];
+        assert_eq!(open.ask("GET", ROLES, &headers).unwrap().body, "orders");
+
+        limit(maximum);
+        let billing = billing.served();
+        assert_eq!(billing.credentials().0, "billing");
+        assert_eq!(open.ask("GET", ROLES, &headers).unwrap().body, "orders");
+        let status = status(&stage);
+        assert_eq!(status["namespaces"].as_array().unwrap().len(), 2, "{status}");
+        assert_eq!(
+            (&status["unserved"], &status["watch_fault"]),
+            (&Value::Array(vec![]), &Value::Null)
+        );
+        assert_eq!(stage.agent.said().matches(told).count(), 1);
     });
 }
 

@@ -169,3 +169,30 @@ fn the_agents_own_requests_are_not_redirected() {
         assert_eq!(resident.get(ROLES, &token).body, "orders");
     });
 }
+
+#[test]
+fn a_container_that_is_not_served_never_reaches_the_hosts_metadata() {
+    play(name!(), &Scene::default(), |mut stage| {
+        if let Err(error) = linux::Redirect::forwarded_alone().install() {
+            println!("skipped: no packet filter here: {error}");
+            return;
+        }
+        let (_place, provider) = provider(&mut stage);
+        run("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        linux::Redirect::remove().unwrap();
+        let stranger = stage.workspace.add(&Plan::new("stranger")).unwrap();
+        let resident = Resident::in_workload(&stage, &stranger);
+        assert_eq!(resident.token_status(), 200);
+        assert_eq!(provider.asked(), ["PUT /latest/api/token"]);
+        // The agent is there: first with doors in the namespace, then without, as before it is served.
+        stage.agent.resume().unwrap();
+        until("the doors", || resident.token_status() == 403);
+        let ip = Invocation::new("ip").args("address del 169.254.169.254/32 dev lo".split(' '));
+        stranger.run(ip, QUICK).unwrap().success().unwrap();
+        let refused = || resident.connect(INSTANCE).unwrap_err().to_string();
+        assert!(refused().contains("refused"), "{}", refused());
+        stage.agent.kill().unwrap();
+        assert!(refused().contains("refused"), "{}", refused());
+        assert_eq!(provider.asked().len(), 1);
+    });
+}

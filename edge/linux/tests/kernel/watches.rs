@@ -1,15 +1,28 @@
-use std::{fs, io, os::fd::AsFd, path::Path, process::Command};
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    os::fd::{AsFd, AsRawFd},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
-use linux::{Event, Namespace, Watch};
-use rustix::event::{Timespec, epoll};
+use linux::{Event, Namespace, Watch, WatchError};
+use rustix::{
+    event::{Timespec, epoll},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::CapabilitySet,
+};
 
-use crate::stage::{Folder, name, namespace, need, readable, readable_now, remove};
+use crate::stage::{Folder, name, namespace, need, readable, readable_now, remove, without};
 
 fn told(events: Vec<Event>) -> Vec<String> {
     let text = |event| match event {
-        Event::Added { name, path, namespace } => {
-            assert!(path.ends_with(&name) && namespace.name() == name);
-            format!("+{name}")
+        Event::Added(found) => {
+            let namespace = found.open().unwrap().unwrap();
+            assert!(found.path.ends_with(&found.name) && namespace.name() == found.name);
+            assert_eq!(namespace.inode(), found.inode);
+            format!("+{}", found.name)
         }
         Event::Removed { name } => format!("-{name}"),
     };
@@ -98,7 +111,7 @@ fn a_program_that_waits_for_edges_hears_of_a_mount() {
         events.extend(told(watch.poll().unwrap()));
     }
     let own = need!(namespace());
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&own.as_fd()));
+    let link = format!("/proc/self/fd/{}", own.as_fd().as_raw_fd());
     need!(rustix::mount::mount_bind(link, &path));
     while events.is_empty() {
         assert!(wait() > 0, "the mount was not told");
@@ -117,6 +130,93 @@ fn a_namespace_that_took_anothers_name_is_reported_as_gone_and_come() {
     remove(&path);
     let _second = need!(mounted(&path));
     assert_eq!(next(&mut watch), ["-web", "+web"]);
+}
+
+#[test]
+fn a_namespace_that_went_or_was_replaced_before_it_was_opened_is_not_opened() {
+    let folder = Folder::new();
+    let path = folder.0.join("web");
+    let _first = need!(mounted(&path));
+    let mut watch = Watch::open(&folder.0).unwrap();
+    let events = watch.poll().unwrap();
+    let [Event::Added(found)] = events.as_slice() else { panic!("{events:?}") };
+    remove(&path);
+    assert!(found.open().unwrap().is_none(), "it is gone");
+    fs::write(&path, "").unwrap();
+    assert!(found.open().unwrap().is_none(), "it is no namespace");
+    remove(&path);
+    let _second = need!(mounted(&path));
+    assert!(found.open().unwrap().is_none(), "it is another");
+}
+
+#[test]
+fn a_file_that_nobody_may_read_is_no_namespace_yet() {
+    let folder = Folder::new();
+    let path = folder.0.join("web");
+    need!(mounted(&folder.0.join("api")));
+    fs::write(&path, "").unwrap();
+    // As `ip netns add` makes it.
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let mut watch = Watch::open(&folder.0).unwrap();
+    let rights = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    let events = without(rights, || {
+        assert!(File::open(&path).is_err());
+        watch.poll()
+    });
+    assert_eq!(told(events.unwrap()), ["+api"]);
+    assert_eq!(watch.pending(), 1);
+}
+
+#[test]
+fn a_shortage_of_descriptors_is_an_error_and_nothing_is_taken_for_gone() {
+    in_a_process_of_its_own(|| {
+        let folder = Folder::new();
+        for number in 0..20 {
+            need!(mounted(&folder.0.join(format!("web-{number}"))));
+        }
+        let mut watch = Watch::open(&folder.0).unwrap();
+        assert_eq!(told(watch.poll().unwrap()).len(), 20);
+
+        // From here on numbers are given out without a gap.
+        let fill: Vec<File> = (0..16).map(|_| File::open("/dev/null").unwrap()).collect();
+        let used = u64::try_from(fill.last().unwrap().as_raw_fd()).unwrap() + 1;
+        let limits = getrlimit(Resource::Nofile);
+        let mut left = |descriptors| {
+            let current = Some(used + descriptors);
+            setrlimit(Resource::Nofile, Rlimit { current, ..limits }).unwrap();
+            let polled = watch.poll();
+            setrlimit(Resource::Nofile, limits).unwrap();
+            polled
+        };
+        // Not even the folder can be opened; then no namespace; then one after the other.
+        for descriptors in [0, 1] {
+            let error = left(descriptors).unwrap_err();
+            assert!(matches!(error, WatchError::Unseen { .. }), "{error}");
+            assert!(error.to_string().contains("Too many open files"), "{error}");
+        }
+        assert_eq!(left(2).unwrap(), []);
+        remove(&folder.0.join("web-7"));
+        left(1).unwrap_err();
+        assert_eq!(told(left(2).unwrap()), ["-web-7"]);
+    });
+}
+
+/// Runs the test that calls it again, alone in a process whose limits it may change.
+#[track_caller]
+fn in_a_process_of_its_own(body: impl FnOnce()) {
+    const ALONE: &str = "ROLECALL_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let test = std::thread::current().name().unwrap().to_owned();
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args([&test, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, "1");
+    let output = again.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if let Some(line) = said.lines().find(|line| line.starts_with("skipped: ")) {
+        crate::stage::skip(&test, line);
+    }
 }
 
 #[test]
@@ -154,7 +254,7 @@ fn nothing_is_lost_when_the_kernels_queue_overflows() {
     let limit: u32 = limit.trim().parse().unwrap();
     let path = folder.0.join("noise");
     for _ in 0..=limit / 2 {
-        fs::File::create(&path).unwrap();
+        File::create(&path).unwrap();
         fs::remove_file(&path).unwrap();
     }
     need!(mounted(&folder.0.join("web")));
