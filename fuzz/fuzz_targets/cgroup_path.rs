@@ -10,6 +10,6 @@ fuzz_target!(|text: &str| {
         assert_eq!(path.to_string().parse().as_ref(), Ok(&path));
         assert!(path.contains(&path) && path.as_str().starts_with('/'));
         assert!(path.unit().is_none_or(|unit| path.as_str().contains(unit.name())));
-        let _ = (path.name(), path.container(), path.pod(), path.is_root());
+        let _ = (path.container(), path.pod(), path.is_root());
     }
 });

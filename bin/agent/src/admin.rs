@@ -8,7 +8,7 @@ use std::{
     os::{
         fd::{AsFd, OwnedFd},
         unix::{
-            fs::PermissionsExt,
+            fs::{MetadataExt, PermissionsExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -82,6 +82,22 @@ pub enum AdminError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Somebody answers who is no agent.
+    #[error(
+        "user {answers} answers at `{path}`, who is neither root nor the owner of its folder (user \
+         {owner}) nor you: nothing was asked of this program"
+    )]
+    Stranger {
+        /// The socket.
+        path: PathBuf,
+        /// Who listens there.
+        answers: u32,
+        /// Who owns the folder that the socket is in.
+        owner: u32,
+    },
+    /// It is not known who answers.
+    #[error("cannot tell who answers: {0}")]
+    Unknown(#[from] linux::unix::PeerError),
     /// The agent refused.
     #[error("{0}")]
     Refused(String),
@@ -166,10 +182,27 @@ fn allowed(stream: &UnixStream) -> Result<(), String> {
     }
 }
 
+/// Refuses a program that took the agent's place: it would learn of namespaces, and its answers would
+/// be taken for the agent's.
+fn check_agent(path: &Path, stream: &UnixStream) -> Result<(), AdminError> {
+    // The kernel recorded it when the program began to listen.
+    let answers = linux::unix::peer(stream)?.uid;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let owner = std::fs::metadata(folder.unwrap_or(Path::new(".")))?.uid();
+    if is_agent(answers, owner, rustix::process::geteuid().as_raw()) {
+        return Ok(());
+    }
+    Err(AdminError::Stranger { path: path.to_owned(), answers, owner })
+}
+
+const fn is_agent(answers: u32, owner: u32, own: u32) -> bool {
+    answers == 0 || answers == owner || answers == own
+}
+
 /// Asks the agent at `path`.
 ///
 /// # Errors
-/// When nobody listens, the agent refuses, or the answer is not of type `T`.
+/// When nobody listens or a stranger does, the agent refuses, or the answer is not of type `T`.
 pub fn ask<T: DeserializeOwned>(
     path: &Path,
     ask: &Ask,
@@ -177,6 +210,7 @@ pub fn ask<T: DeserializeOwned>(
 ) -> Result<T, AdminError> {
     let stream = UnixStream::connect(path)
         .map_err(|source| AdminError::NoAgent { path: path.to_owned(), source })?;
+    check_agent(path, &stream)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let line = serde_json::to_vec(ask)?;
@@ -192,5 +226,76 @@ pub fn ask<T: DeserializeOwned>(
     match serde_json::from_slice(&answer)? {
         Reply::Done(value) => Ok(serde_json::from_value(value)?),
         Reply::Refused(reason) => Err(AdminError::Refused(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    #[track_caller]
+    fn check(answers: u32, owner: u32, own: u32, expected: bool) {
+        assert_eq!(is_agent(answers, owner, own), expected, "{answers} {owner} {own}");
+    }
+
+    #[test]
+    fn root_the_owner_of_the_folder_and_oneself_may_answer() {
+        check(0, 998, 1000, true);
+        check(998, 998, 0, true);
+        check(1000, 998, 1000, true);
+        check(1001, 998, 1000, false);
+        check(1001, 0, 0, false);
+        check(998, 0, 0, false);
+    }
+
+    /// It listens, says so, and takes what it is sent.
+    const LISTENS: &str = "\
+import os, socket, sys
+os.setuid(65534)
+there = socket.socket(socket.AF_UNIX)
+there.bind(sys.argv[1])
+there.listen()
+print('here', flush=True)
+client, _ = there.accept()
+print(len(client.recv(65536)), flush=True)
+";
+
+    #[test]
+    fn a_stranger_in_the_place_of_the_agent_is_asked_nothing() {
+        const NOBODY: u32 = 65_534;
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can start a program as another user");
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("rolecall-stranger-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let socket = folder.join("agent.sock");
+        let mut program = Command::new("python3");
+        program.args(["-c", LISTENS]).arg(&socket).stdout(Stdio::piped());
+        let Ok(mut program) = program.spawn() else {
+            println!("skipped: no python3");
+            return fs::remove_dir(&folder).unwrap();
+        };
+        let mut said = BufReader::new(program.stdout.take().unwrap()).lines();
+        if let Some(Ok(_)) = said.next() {
+            let error = ask::<Value>(&socket, &Ask::Status, None).unwrap_err();
+            assert!(
+                matches!(error, AdminError::Stranger { answers: NOBODY, owner: 0, .. }),
+                "{error}"
+            );
+            assert!(error.to_string().contains("user 65534 answers at"), "{error}");
+            assert_eq!(said.next().unwrap().unwrap(), "0");
+        } else {
+            println!("skipped: there is no user {NOBODY} here");
+        }
+        program.wait().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -28,6 +28,9 @@ const FILE_MAX: u64 = CONFIG_MAX as u64;
 /// The first port that needs no privilege.
 const FREE_PORTS: u16 = 1024;
 
+/// Where SDKs ask.
+const HTTP: NonZeroU16 = NonZeroU16::MIN.saturating_add(79);
+
 /// Where `ip netns` keeps namespaces.
 const NAMESPACES: &str = "/run/netns";
 
@@ -81,6 +84,9 @@ pub struct MetadataSection {
     pub namespaces: Option<PathBuf>,
     /// How many hops an answer may travel, 1 to 64.
     pub hop_limit: u8,
+    /// The port of the listeners inside of namespaces. Where it is not 80, connections to port 80 of
+    /// the metadata addresses are redirected there, and workloads may have port 80 for themselves.
+    pub port: NonZeroU16,
     /// The most connections that one listener holds at once.
     pub connections_max: usize,
     /// The redirect for processes in the host's own namespace.
@@ -427,6 +433,7 @@ impl Default for MetadataSection {
             workload: None,
             namespaces: None,
             hop_limit: 1,
+            port: HTTP,
             connections_max: 1024,
             redirect: None,
             refuse_forwarded: true,
@@ -466,7 +473,7 @@ impl MetadataSection {
     pub(crate) fn sockets(&self) -> impl PartialEq + use<'_> {
         (
             (&self.listen, &self.listen_container, &self.listen_pod_identity),
-            (self.watched(), self.hop_limit, self.connections_max),
+            (self.watched(), self.hop_limit, self.port, self.connections_max),
             (&self.redirect, self.refuse_forwarded),
         )
     }

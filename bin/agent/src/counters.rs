@@ -22,6 +22,7 @@ pub struct Counters {
     attested: AtomicU64,
     refused: AtomicU64,
     broken_connections: AtomicU64,
+    over_budget: AtomicU64,
     fetched: AtomicU64,
     fetch_failed: AtomicU64,
     fetch_discarded: AtomicU64,
@@ -38,6 +39,8 @@ pub struct Counted {
     pub refused: u64,
     /// Connections that ended amid a request.
     pub broken_connections: u64,
+    /// Connections that were closed at once, because their caller held as many as it may.
+    pub over_budget: u64,
     /// Fetches that brought credentials.
     pub fetched: u64,
     /// Fetches that failed.
@@ -57,6 +60,10 @@ impl Counters {
 
     pub(crate) fn broken_connection(&self) {
         add(&self.broken_connections);
+    }
+
+    pub(crate) fn over_budget(&self) {
+        add(&self.over_budget);
     }
 
     pub(crate) fn full(&self) {
@@ -85,6 +92,7 @@ impl Counters {
             attested: get(&self.attested),
             refused: get(&self.refused),
             broken_connections: get(&self.broken_connections),
+            over_budget: get(&self.over_budget),
             fetched: get(&self.fetched),
             fetch_failed: get(&self.fetch_failed),
             fetch_discarded: get(&self.fetch_discarded),

@@ -360,7 +360,10 @@ impl Engine {
     }
 
     /// Looks at the leases whose last fetch failed.
-    pub fn with_failing<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = Failing<'_>>) -> T) -> T {
+    pub fn with_failing<T>(
+        &self,
+        look: impl FnOnce(&mut dyn Iterator<Item = Failing<'_>>) -> T,
+    ) -> T {
         look(&mut self.book().leases.failing())
     }
 

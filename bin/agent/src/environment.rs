@@ -97,8 +97,10 @@ impl Environment {
     /// # Errors
     /// When the agent knows no such workload, or the file cannot be written.
     pub fn execute(&self, socket: &Path) -> Result<Value, EnvironmentError> {
-        let owner = self.whose.pid.map(user_of).transpose()?;
+        // Held while the agent is asked: its number cannot come to mean a process of somebody else.
+        let process = self.whose.pid.map(Process::open).transpose()?;
         let said: Said = admin::ask(socket, &Ask::Environment { pid: self.whose.pid }, None)?;
+        let owner = process.as_ref().map(user_of).transpose()?;
         let mut variables = Map::new();
         let (name, address) = self.address(&said)?;
         variables.insert(name.to_owned(), address.into());
@@ -163,12 +165,11 @@ pub fn lines(variables: &Value) -> String {
     text
 }
 
-/// The user that a process acts as; the process is held, so that its number means no other.
-fn user_of(pid: u32) -> Result<u32, ProcessError> {
-    let process = Process::open(pid)?;
-    let read = |source| ProcessError::Read { pid, file: "", source };
-    let user = fs::metadata(format!("/proc/{pid}")).map_err(read)?.uid();
-    if process.is_alive() { Ok(user) } else { Err(ProcessError::Gone(pid)) }
+/// The user of a process that lived all the while: what was said of its number was said of it. The
+/// owner of its folder in `/proc` would be root where the process hides its memory.
+fn user_of(process: &Process) -> Result<u32, ProcessError> {
+    let user = process.uid()?;
+    if process.is_alive() { Ok(user) } else { Err(ProcessError::Gone(process.pid())) }
 }
 
 /// The path from the root, since the workload may run elsewhere.
@@ -205,6 +206,56 @@ fn write_for(owner: Option<u32>, path: &Path, token: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Plays an agent that answers one question, after `meanwhile`; returns what was printed then.
+    fn asked_of(
+        name: &str,
+        pid: u32,
+        meanwhile: impl FnOnce() + Send,
+    ) -> (Result<Value, EnvironmentError>, bool) {
+        use std::{io::Read, os::unix::net::UnixListener};
+        let folder = std::env::temp_dir().join(format!("rolecall-{name}-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (socket, file) = (folder.join("agent.sock"), folder.join("token"));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let answer = || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+            meanwhile();
+            let said = serde_json::json!({
+                "id": "i1", "token": "t1", "container_listeners": [], "pod_identity_listeners": [],
+            });
+            serde_json::to_writer(stream, &admin::Reply::Done(said)).unwrap();
+        };
+        let whose = Whose { pid: Some(pid), development: false };
+        let asked = Environment { whose, door: ContainerDoor::Ecs, token_file: Some(file.clone()) };
+        let said = std::thread::scope(|scope| {
+            scope.spawn(answer);
+            asked.execute(&socket)
+        });
+        let written = file.exists();
+        fs::remove_dir_all(&folder).unwrap();
+        (said, written)
+    }
+
+    #[test]
+    fn a_process_that_ends_while_the_agent_is_asked_gets_no_token() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = child.id();
+        let (said, written) = asked_of("lives", pid, || ());
+        assert!(said.is_ok() && written, "{said:?}");
+        // Its number is free from then on: what the agent says of it may be said of another process.
+        let end = || {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        };
+        let (said, written) = asked_of("ends", pid, end);
+        assert!(
+            matches!(said, Err(EnvironmentError::Process(ProcessError::Gone(gone))) if gone == pid),
+            "{said:?}"
+        );
+        assert!(!written);
+    }
 
     fn said() -> Said {
         Said {

@@ -207,3 +207,20 @@ fn host_denied(error: FetchError) -> FetchError {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_must_act_is_not_lost_between_sts_and_the_lease() {
+        let words = || "m".to_owned();
+        let denied = || StsError::Denied { code: "AccessDenied".to_owned(), message: words() };
+        assert!(matches!(translate(denied()), FetchError::Denied { .. }));
+        assert!(matches!(host_denied(translate(denied())), FetchError::HostDenied { .. }));
+        assert_eq!(translate(StsError::Clock(words())), FetchError::Clock(words()));
+        assert_eq!(host_denied(FetchError::Clock(words())), FetchError::Clock(words()));
+        let none = StsError::NoHostCredentials(words());
+        assert_eq!(translate(none), FetchError::Misconfigured(words()));
+    }
+}

@@ -29,6 +29,8 @@ pub enum Origin {
         diag: Arc<Diag>,
         /// Which protocol the listener's address speaks.
         door: Door,
+        /// Whether the client asked at another port than the listener's.
+        redirected: bool,
         /// What all origins share.
         kernel: Arc<Kernel>,
     },
@@ -83,10 +85,12 @@ impl Origin {
             Self::Development { door } => {
                 Identity { caller: engine.vouched(), door: *door, uid: None }
             }
-            Self::Inside { namespace, diag, door, kernel } => {
+            Self::Inside { namespace, diag, door, redirected, kernel } => {
                 let mut evidence =
                     Evidence { namespace: Some(namespace.clone()), ..Evidence::default() };
-                let local = stream.local_addr().ok();
+                // The client's socket knows only the address that it asked for.
+                let original = || linux::original_destination(stream).ok().flatten();
+                let local = if *redirected { original() } else { stream.local_addr().ok() };
                 let uid = kernel.collect(engine, diag, peer, local, &mut evidence).await;
                 Identity { caller: engine.identify(evidence), door: *door, uid }
             }

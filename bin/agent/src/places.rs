@@ -7,7 +7,9 @@ use std::{
     time::Instant,
 };
 
-use linux::{Diag, DiagError, Event, Found, ListenError, Listeners, NamespaceError, Plan, Watch};
+use linux::{
+    Diag, DiagError, Event, Found, ListenError, Listeners, NamespaceError, Plan, Redirect, Watch,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -98,6 +100,9 @@ pub enum PlaceError {
     /// The doors cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Connections to port 80 cannot be redirected there.
+    #[error(transparent)]
+    Redirect(#[from] linux::RedirectError),
     /// The kernel cannot be asked about sockets there.
     #[error(transparent)]
     Diag(#[from] DiagError),
@@ -148,6 +153,10 @@ impl Places {
         }
         let evidence = Namespace { name: name.to_owned(), inode, pinned };
         let mut listeners = Listeners::open(namespace, &self.plan)?;
+        if self.redirected() {
+            // After the listeners: nobody is redirected to a port where nothing listens yet.
+            namespace.run(|| Redirect::inside(self.plan.port).install())??;
+        }
         let accepting = self.accept(namespace, &evidence, &mut listeners)?;
         let mut place = Place { evidence, how, listeners, accepting, workload: None };
         place.workload = self.prefetch(&place.evidence);
@@ -171,6 +180,11 @@ impl Places {
         }
         let failed = |source| PlaceError::Addresses { name: name.to_owned(), source };
         listeners.remove_addresses().map_err(failed)
+    }
+
+    /// Whether clients ask at port 80 and are led to another one.
+    const fn redirected(&self) -> bool {
+        self.plan.port != 80
     }
 
     /// What is served.
@@ -302,6 +316,7 @@ impl Places {
                 namespace: evidence.clone(),
                 diag: Arc::clone(&diag),
                 door: protocol(door),
+                redirected: self.redirected(),
                 kernel: Arc::clone(&self.kernel),
             };
             let server = Arc::clone(&self.server);
@@ -321,6 +336,18 @@ impl Places {
         self.server.engine.prefetch(clock::now(), &caller);
         self.server.nudge.notify_one();
         Some(known.key.workload.clone())
+    }
+
+    /// After a reload: namespaces that name another workload now, or none, forget the old one's lease,
+    /// and what they name now is fetched before it asks.
+    pub fn judge_again(&self) {
+        for place in self.open().values_mut() {
+            let workload = self.prefetch(&place.evidence);
+            if let Some(old) = place.workload.take_if(|old| workload.as_ref() != Some(old)) {
+                self.server.engine.gone(&old);
+            }
+            place.workload = workload;
+        }
     }
 
     fn take(&self, name: &str, how: How) -> Option<Place> {

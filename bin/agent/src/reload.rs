@@ -91,7 +91,9 @@ impl Reloaded {
         let read = "the file was read again and is in force";
         match self.needs_restart.as_slice() {
             [] => read.to_owned(),
-            sections => format!("{read}, but what changed in {} needs a restart", sections.join(", ")),
+            sections => {
+                format!("{read}, but what changed in {} needs a restart", sections.join(", "))
+            }
         }
     }
 }

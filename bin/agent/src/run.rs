@@ -18,7 +18,7 @@ use secret::SecretText;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, oneshot, watch},
 };
 use workload::CgroupPath;
@@ -26,6 +26,7 @@ use workload::CgroupPath;
 use crate::{
     access::{self, AccessLog},
     admin::{self, Ask},
+    budget::TOTAL_MAX,
     clock,
     config::{Config, ConfigError, IssuerSection, OnStop, SigningAlgorithm},
     engine::{Engine, Standing},
@@ -34,7 +35,7 @@ use crate::{
     host::Host,
     identify::{Kernel, Origin},
     places::{How, Places},
-    reload::Reloader,
+    reload::{ReloadError, Reloaded, Reloader},
     report,
     serve::Server,
     settings::Settings,
@@ -95,6 +96,23 @@ struct Agent {
     runtime: tokio::runtime::Handle,
 }
 
+/// What the system tells the agent to do.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn receive() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Runs the agent with the file at `path` until it is told to stop. The access log is whole once
 /// the runtime is gone and its writer was joined.
 ///
@@ -144,6 +162,7 @@ impl Agent {
         let kernel = Arc::new(Kernel::new(cgroups.ok(), containers));
         let plan = Plan {
             hops: HopLimit::new(config.metadata.hop_limit).unwrap_or(HopLimit::ONE),
+            port: config.metadata.port.get(),
             ..Plan::default()
         };
         let connections_max = config.metadata.connections_max;
@@ -165,6 +184,7 @@ impl Agent {
             host,
             nudge,
             leases_changed: changes,
+            budget: Arc::default(),
         });
         let places =
             Arc::new(Places::new(Arc::clone(&server), Arc::clone(&kernel), plan, connections_max));
@@ -176,6 +196,9 @@ impl Agent {
     async fn serve(self: &Arc<Self>) -> Result<(), StartError> {
         let settings = self.engine.settings();
         let config = &settings.config;
+        // First: a reload that comes while the agent starts must not end it.
+        let signals = Signals::receive()
+            .map_err(|source| StartError::File { what: "signals".to_owned(), source })?;
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&self.fetcher).run());
         self.listen_for_development(config, &mut tasks).await?;
@@ -187,7 +210,7 @@ impl Agent {
             report("not every namespace was tried yet; the agent goes on without waiting");
         }
         notify_supervisor("READY=1");
-        self.until_told_to_stop().await;
+        self.until_told_to_stop(signals).await;
         notify_supervisor("STOPPING=1");
         if config.metadata.redirect.as_ref().is_some_and(|r| r.on_stop == OnStop::Remove) {
             Redirect::remove()?;
@@ -214,20 +237,13 @@ impl Agent {
         Ok(seen)
     }
 
-    async fn until_told_to_stop(&self) {
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        ) else {
-            report("signals cannot be received: the agent stops");
-            return;
-        };
+    async fn until_told_to_stop(&self, signals: Signals) {
+        let Signals { mut terminate, mut interrupt, mut hangup } = signals;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hangup.recv() => match self.reloader.reload() {
+                _ = hangup.recv() => match self.reload() {
                     Ok(reloaded) => report(&reloaded.words()),
                     Err(error) => report(&format!("the old file stays in force: {error}")),
                 },
@@ -289,7 +305,8 @@ impl Agent {
             let diag = Diag::here()?;
             let origin = Origin::Redirected { diag, kernel: Arc::clone(&self.kernel) };
             let server = Arc::clone(&self.server);
-            tasks.spawn(server.accept(listener, Arc::new(origin), config.metadata.connections_max));
+            // All processes of the host share it: only what each of them may hold bounds it.
+            tasks.spawn(server.accept(listener, Arc::new(origin), TOTAL_MAX));
             listening += 1;
         }
         debug_assert!(listening > 0, "the IPv4 loopback is there or its error was returned");
@@ -328,10 +345,16 @@ impl Agent {
             Ask::Environment { pid } => self.environment(pid),
             Ask::Status => Ok(self.status()),
             Ask::Reload => {
-                let reloaded = self.reloader.reload().map_err(|error| error.to_string())?;
+                let reloaded = self.reload().map_err(|error| error.to_string())?;
                 serde_json::to_value(reloaded).map_err(|error| error.to_string())
             }
         }
+    }
+
+    fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.reloader.reload()?;
+        self.places.judge_again();
+        Ok(reloaded)
     }
 
     fn attach(
@@ -393,6 +416,7 @@ impl Agent {
             "namespaces": self.places.summaries(),
             "unserved": self.places.unserved(),
             "watch_fault": self.places.blind(),
+            "connections": self.server.budget.connections(),
             "log_writable": self.server.log.is_writable(),
             "log_lines_lost": self.server.log.lost(),
             "counters": self.engine.counters.read(),

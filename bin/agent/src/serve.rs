@@ -18,15 +18,18 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::{Answer, Body, Door};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use secret::SecretBytes;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore, watch},
     time::timeout_at,
 };
+use tokio_io_timeout::TimeoutWriter;
 
 use crate::{
     access::{self, AccessLog},
+    budget::{Budget, Holder},
     clock,
     engine::{Caller, Engine, Progress, Seen, Standing, Wanted},
     fetch,
@@ -39,8 +42,14 @@ use crate::{
 pub const WAIT_MAX: Duration = Duration::from_millis(800);
 /// How long the head of a request may take to arrive, or an idle connection may be kept.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may leave an answer unread. Without, one that asks and never reads would be held
+/// for ever.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head that are held.
 pub const HEAD_MAX: usize = 16 * 1024;
+/// What the kernel keeps of a connection in each direction, of which it makes twice as much. By itself
+/// it would keep up to megabytes, and the agent's memory limit counts them.
+const SOCKET_BUFFER: usize = 4 * 1024;
 /// The status in the access log of a request whose client hung up before there was an answer.
 const HUNG_UP: u16 = 499;
 
@@ -57,11 +66,13 @@ pub struct Server {
     pub nudge: Arc<Notify>,
     /// Changes whenever a lease does.
     pub leases_changed: watch::Receiver<u64>,
+    /// How many connections may be held.
+    pub budget: Arc<Budget>,
 }
 
 impl Server {
     /// Accepts connections until the future is dropped. At most `connections_max` at once: the
-    /// others wait in the kernel's queue.
+    /// others wait in the kernel's queue, as they do while the agent holds as many as it may.
     pub async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
@@ -70,16 +81,19 @@ impl Server {
     ) {
         let places = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
         let mut connections = tokio::task::JoinSet::new();
+        bound_buffers(&listener);
         loop {
             // Never closed, so a place always comes.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    // Only now: doors where nobody knocks must not hold places.
+                    let Some(among_all) = self.budget.place().await else { return };
                     let (server, origin) = (Arc::clone(&self), Arc::clone(&origin));
                     connections.spawn(async move {
                         server.connection(stream, peer, &origin).await;
-                        drop(place);
+                        drop((place, among_all));
                     });
                 }
                 // Out of descriptors or memory: give others time to end instead of spinning.
@@ -92,8 +106,13 @@ impl Server {
         let accepted = Instant::now();
         let Identity { caller, door, uid } = origin.identify(&self.engine, &stream, peer).await;
         let judged_in = accepted.elapsed();
+        let Some(_share) = self.budget.share(Holder::of(&caller, uid)) else {
+            return self.over_budget(&caller);
+        };
         // Small answers must not wait for the client's acknowledgements.
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(WRITE_TIMEOUT));
         let connection = Connection { server: Arc::clone(self), door, uid, caller, judged_in };
         let connection = Arc::new(tokio::sync::Mutex::new(connection));
         let service = service_fn(move |request| {
@@ -105,13 +124,28 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
             .await;
         if served.is_err() {
             // Abandoned, too slow, or not HTTP: hyper has answered what can be answered.
             self.engine.counters.broken_connection();
         }
     }
+
+    /// A connection is closed because its caller holds as many as it may.
+    fn over_budget(&self, caller: &Caller) {
+        self.engine.counters.over_budget();
+        if let Standing::Known(known) = &caller.standing {
+            self.engine.counters.note(&known.id, "over budget");
+        }
+    }
+}
+
+/// Bounds what the kernel keeps of each connection of a listener: they have it from there.
+fn bound_buffers(listener: &TcpListener) {
+    // Without, all works the same and only costs more memory.
+    let _ = set_socket_recv_buffer_size(listener, SOCKET_BUFFER);
+    let _ = set_socket_send_buffer_size(listener, SOCKET_BUFFER);
 }
 
 /// One connection, whose other end does not change.
@@ -128,15 +162,19 @@ impl Connection {
         let started = Instant::now();
         self.server.engine.refresh(&mut self.caller);
         let (progress, mut seen) = self.ask(&request);
+        let from_host = match &progress {
+            Progress::Host(_, left) => Some(*left),
+            Progress::Answer(_) | Progress::Wait(_) => None,
+        };
         let method = known_method(request.method().as_str());
         let waiting = Waiting { connection: self, method, class: seen.class, started };
         let mut answer = waiting.connection.finish(progress, &mut seen).await;
         waiting.answered();
         if !self.server.log.is_writable() {
-            self.server.withhold(&mut answer, &mut seen);
+            self.server.withhold(&mut answer, &mut seen, from_host);
         }
         if !self.record(method, answer.status, &seen, started) {
-            self.server.withhold(&mut answer, &mut seen);
+            self.server.withhold(&mut answer, &mut seen, from_host);
         }
         respond(answer)
     }
@@ -225,12 +263,15 @@ impl Drop for Waiting<'_> {
 }
 
 impl Server {
-    /// Takes credentials out of an answer that cannot be recorded.
-    fn withhold(&self, answer: &mut Answer, seen: &mut Seen) {
-        if let Some(lease) = seen.lease.take() {
-            *answer = self.engine.withheld(clock::now(), &lease);
-            seen.notes.push("unrecorded");
-        }
+    /// Takes credentials out of an answer that cannot be recorded. What `from_host` came from the host,
+    /// with what is left of the session token then, may be its own credentials.
+    fn withhold(&self, answer: &mut Answer, seen: &mut Seen, from_host: Option<Option<u16>>) {
+        *answer = match (seen.lease.take(), from_host) {
+            (Some(lease), _) => self.engine.withheld(clock::now(), &lease),
+            (None, Some(left)) => Host::silent(left),
+            (None, None) => return,
+        };
+        seen.notes.push("unrecorded");
     }
 
     /// Waits for a lease, but not longer than an SDK does. The fetch does not belong to the

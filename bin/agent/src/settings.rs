@@ -353,7 +353,8 @@ fn check_started(config: &Config, started: Started, place: Place<'_>) -> Result<
             return Err(place.key_of_table(start, "source", reason));
         }
         if !binding.conditions.labels.is_empty() && !started.docker {
-            let reason = "`labels` needs a restart: the agent was started without a [docker] section";
+            let reason =
+                "`labels` needs a restart: the agent was started without a [docker] section";
             return Err(place.key_of_table(start, "labels", reason));
         }
     }

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::{OpenOptionsExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -34,6 +34,9 @@ struct Desk {
     container: SocketAddr,
 }
 
+/// A path of the host that the workload may read.
+const OF_HOST: &str = "/latest/meta-data/ami-id";
+
 impl Desk {
     /// `prepare` may put something in the place of the access log before the agent opens it.
     fn new(prepare: impl FnOnce(&Path)) -> Self {
@@ -43,6 +46,9 @@ impl Desk {
         let endpoint = sts.local_addr().unwrap();
         // It ends with the test program.
         thread::spawn(move || sts.incoming().flatten().for_each(answer_as_sts));
+        let host = TcpListener::bind((home, 0)).unwrap();
+        let metadata = host.local_addr().unwrap();
+        thread::spawn(move || host.incoming().flatten().for_each(answer_as_host));
         let (instance, container) =
             (SocketAddr::from((home, 4711)), SocketAddr::from((home, 4712)));
         let key = folder.join("host.key");
@@ -53,7 +59,7 @@ impl Desk {
              [metadata]\nlisten = [\"{instance}\"]\nlisten_container = [\"{container}\"]\n\
              workload = \"orders/prod/i-1\"\n\
              [[binding]]\napplication = \"orders\"\nenvironment = \"prod\"\nrole = \"{ROLE}\"\n\
-             source = \"assume-role\"\nimdsv1 = true\n"
+             source = \"assume-role\"\nimdsv1 = true\n[host]\nmetadata = \"http://{metadata}\"\n"
         );
         plan.write("eu-central-1", &file).unwrap();
         prepare(&plan.access_log());
@@ -104,6 +110,14 @@ fn answer_as_sts(mut stream: TcpStream) {
     let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n");
     let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes());
+}
+
+/// The host's own metadata: a token, and one text in answer to everything.
+fn answer_as_host(mut stream: TcpStream) {
+    if stream.read(&mut [0; 4096]).unwrap_or(0) > 0 {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nami-1";
+        let _ = stream.write_all(answer.as_bytes());
+    }
 }
 
 /// One request on a connection of its own: the status and the body.
@@ -236,22 +250,24 @@ fn without_room_for_the_log_credentials_are_refused() {
     assert_eq!(said.matches(told).count(), 1, "{said}");
 }
 
+/// A pipe without a reader is a log that cannot be written, and a reader can come back.
+fn pipe(log: &Path) -> File {
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, log, fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
+    reading(log)
+}
+
+fn reading(pipe: &Path) -> File {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits();
+    File::options().read(true).custom_flags(nonblock.cast_signed()).open(pipe).unwrap()
+}
+
 #[test]
 fn credentials_come_back_with_the_log_and_no_line_is_missing_in_silence() {
-    let pipe = |log: &Path| {
-        let fifo = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, log, fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
-            .unwrap();
-    };
-    // A pipe without a reader is a log that cannot be written, and a reader can come back.
-    let reader = |log: &Path| {
-        let nonblock = rustix::fs::OFlags::NONBLOCK.bits();
-        File::options().read(true).custom_flags(nonblock.cast_signed()).open(log).unwrap()
-    };
     let mut first = None;
     let desk = Desk::new(|log| {
-        pipe(log);
-        first = Some(reader(log));
+        first = Some(pipe(log));
     });
     assert_eq!(desk.get(CREDENTIALS, ""), 200);
     let mut text = String::new();
@@ -262,7 +278,7 @@ fn credentials_come_back_with_the_log_and_no_line_is_missing_in_silence() {
     until("the failure", || !desk.writable());
     assert_eq!(desk.get(CREDENTIALS, ""), 503);
 
-    let mut second = reader(&desk.agent.plan().access_log());
+    let mut second = reading(&desk.agent.plan().access_log());
     until("credentials", || desk.get(CREDENTIALS, "") == 200);
     assert!(desk.writable());
     let mut text = String::new();
@@ -274,6 +290,35 @@ fn credentials_come_back_with_the_log_and_no_line_is_missing_in_silence() {
     assert_eq!(lines[1]["notes"], json!(["v1", "unrecorded"]));
     assert!(lines[1]["lease"].is_null(), "{}", lines[1]);
     assert!(desk.agent.said().contains("the access log can be written again"));
+}
+
+#[test]
+fn what_cannot_be_queued_is_not_given_out_even_if_it_is_the_hosts() {
+    let mut reader = None;
+    let desk = Desk::new(|log| reader = Some(pipe(log)));
+    assert_eq!((desk.get(OF_HOST, ""), desk.get(CREDENTIALS, "")), (200, 200));
+    // Nobody reads: the writer waits, without a failure, and the queue fills.
+    let mut stream = TcpStream::connect(desk.instance).unwrap();
+    let question = format!("GET /latest/ HTTP/1.1\r\nHost: {}\r\n\r\n", desk.instance);
+    let mut answers = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
+        until("a line without room", || {
+            stream.write_all(question.repeat(1000).as_bytes()).unwrap();
+            desk.agent.command(&["status"]).unwrap()["log_lines_lost"] != 0
+        });
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
+    assert!(desk.writable());
+    assert_eq!((desk.get(OF_HOST, ""), desk.get(CREDENTIALS, "")), (503, 503));
+    // What is no secret is still answered.
+    assert_eq!(desk.get("/latest/meta-data/", ""), 200);
+    let reader = reader.as_mut().unwrap();
+    let mut text = String::new();
+    until("room", || {
+        lines_of(reader, &mut text);
+        (desk.get(OF_HOST, ""), desk.get(CREDENTIALS, "")) == (200, 200)
+    });
 }
 
 /// Reads what is there, and returns all whole lines so far.

@@ -207,7 +207,11 @@ fn a_number_out_of_its_bounds_is_refused_with_the_bounds() {
         "[metadata]\n  connections_max = 0\n",
         ":12:3: `connections_max` must be 1 to 65536",
     );
-    check_more("[sts]\ntimeout_s = 61\n", ":12:1: `timeout_s` must be 1 to 60 seconds");
+    for seconds in [0, 16] {
+        let lines = format!("[sts]\ntimeout_s = {seconds}\n");
+        check_more(&lines, ":12:1: `timeout_s` must be 1 to 15 seconds");
+    }
+    check_good(&format!("{GOOD}[sts]\ntimeout_s = 15\n"), &json!([orders()]));
 }
 
 #[test]
@@ -246,6 +250,43 @@ fn what_is_said_of_the_host_is_checked_as_well() {
     }
     check_more("[host]\nlocal_ipv4 = \"::1\"\n", ":12:1: `::1` is no IPv4 address");
     check_more("[host]\naccount = \"1\"\n", ":12:11: account id must be twelve digits: `1`");
+}
+
+#[test]
+fn what_is_said_of_the_host_is_one_line_with_something_in_it() {
+    let keys = [
+        "instance_id",
+        "instance_type",
+        "ami_id",
+        "architecture",
+        "availability_zone",
+        "availability_zone_id",
+        "hostname",
+        "mac",
+    ];
+    let wrong = "what is said of the host must be one line with something in it; without the key \
+                 the host is asked";
+    for key in keys {
+        for value in ["", "  ", "a\\nb", "a\\r", "\\u0000"] {
+            let lines = format!("[host]\n{key} = \"{value}\"\n");
+            check_more(&lines, &format!(":12:{}: {wrong}", key.len() + 4));
+        }
+    }
+    check_good(&format!("{GOOD}[host]\nhostname = \"a b.example\"\n"), &json!([orders()]));
+}
+
+#[test]
+fn a_redirect_leads_to_a_port_that_nobody_without_privilege_can_take() {
+    let wrong = |port: u16| {
+        format!(
+            ":12:21: the redirect's port must be 1 to 1023: anybody may listen on `{port}` while \
+             the agent is down"
+        )
+    };
+    for port in [1024, 4711, u16::MAX] {
+        check_more(&format!("[metadata]\nredirect = {{ port = {port} }}\n"), &wrong(port));
+    }
+    check_good(&format!("{GOOD}[metadata]\nredirect = {{ port = 1023 }}\n"), &json!([orders()]));
 }
 
 #[test]
@@ -288,15 +329,20 @@ fn check_good(text: &str, bindings: &Value) {
     assert!(answer["cgroups"].is_boolean(), "{answer}");
 }
 
-#[test]
-fn a_good_file_is_told_back_as_it_was_understood() {
-    let orders = json!({
+/// The binding of the good file, told back.
+fn orders() -> Value {
+    json!({
         "application": "orders",
         "environment": "prod",
         "role": "arn:aws:iam::222222222222:role/orders",
         "switch": "on",
         "imdsv1": false,
-    });
+    })
+}
+
+#[test]
+fn a_good_file_is_told_back_as_it_was_understood() {
+    let orders = orders();
     check_good(GOOD, &json!([orders]));
     let billing = "[[binding]]
         application = \"billing\"

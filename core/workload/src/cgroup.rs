@@ -94,11 +94,6 @@ impl CgroupPath {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The last segment; empty for the root.
-    pub fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
-    }
-
     /// The systemd unit, unless a container runtime made it.
     pub fn unit(&self) -> Option<&Unit> {
         self.unit.as_ref()

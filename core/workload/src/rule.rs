@@ -312,7 +312,12 @@ impl Condition<'_> {
     fn instance(self, evidence: &Evidence) -> Option<Instance> {
         match self {
             Self::Label(..) => evidence.container.as_ref().map(|c| Instance::named(c.id.short())),
-            Self::Cgroup(_) => evidence.placed().map(|cgroup| Instance::named(cgroup.name())),
+            // Below a unit or container whoever runs there makes directories of any name: the last
+            // segment could be that of a sibling.
+            Self::Cgroup(_) => evidence.placed().map(|cgroup| match cgroup.container() {
+                Some(container) => Instance::named(container.short()),
+                None => Instance::named(evidence.unit().unwrap_or(cgroup.as_str())),
+            }),
             Self::Unit(_) | Self::Netns(_) | Self::Address(_) => {
                 self.seen(evidence).as_deref().map(Instance::named)
             }

@@ -102,6 +102,12 @@ impl Redirect {
         }
     }
 
+    /// Inside of a workload's namespace: all doors to another port of the same addresses, so that the
+    /// workload can have port 80 for itself.
+    pub fn inside(port: u16) -> Self {
+        Self { target: Target::SameAddress(port), ..Self::to_loopback(port) }
+    }
+
     /// No redirect: forwarded packets to the doors are refused, and nothing else changes.
     pub fn forwarded_alone() -> Self {
         Self { target: Target::Unchanged, ..Self::to_loopback(0) }

@@ -69,24 +69,34 @@ fn the_token_file_is_for_the_user_of_the_process_alone() {
         let user = another_user();
         let other = Invocation::new("sh").args(["-c", "echo here; exec cat"]);
         let other = other.through("setpriv", [format!("--reuid={user}")]);
-        let mut other = actor.workload.start(other).unwrap();
-        other.line(LIMIT, |line| line == "here").unwrap();
-        let (pid, file) = (other.id().to_string(), stage.workspace.folder().join("token"));
-        let options = ["--pid", &pid, "--token-file", file.to_str().unwrap()];
-        for _ in 0..2 {
-            let said = environment(&stage, &options);
-            lines(&said);
-            let metadata = fs::metadata(&file).unwrap();
-            assert_eq!((metadata.uid(), metadata.permissions().mode() & 0o7777), (user, 0o400));
-            let token = fs::read_to_string(&file).unwrap();
-            assert!(token.len() >= 32 && !token.contains(char::is_whitespace));
-            // The file is there so that it need not be shown.
-            assert!(!String::from_utf8(said.stdout).unwrap().contains(&token));
-        }
+        check_token_file(&stage, &actor, user, other);
+        // Whoever becomes another user while running hides its memory: its folder in `/proc` is root's.
+        let hides = format!("import os; os.setuid({user}); print('here', flush=True); input()");
+        let hides = Invocation::new(stage.tools.python().unwrap()).args(["-c", &hides]);
+        check_token_file(&stage, &actor, user, hides);
         let folder = fs::read_dir(stage.workspace.folder()).unwrap();
         let left = folder.flatten().any(|it| it.file_name().to_string_lossy().ends_with(".new"));
         assert!(!left, "a fresh file was left behind");
     });
+}
+
+/// Writes a token file for a program that runs as `user`, and looks whose it is.
+#[track_caller]
+fn check_token_file(stage: &Stage, actor: &Actor, user: u32, program: Invocation) {
+    let mut program = actor.workload.start(program).unwrap();
+    program.line(LIMIT, |line| line == "here").unwrap();
+    let (pid, file) = (program.id().to_string(), stage.workspace.folder().join("token"));
+    let options = ["--pid", &pid, "--token-file", file.to_str().unwrap()];
+    for _ in 0..2 {
+        let said = environment(stage, &options);
+        lines(&said);
+        let metadata = fs::metadata(&file).unwrap();
+        assert_eq!((metadata.uid(), metadata.permissions().mode() & 0o7777), (user, 0o400));
+        let token = fs::read_to_string(&file).unwrap();
+        assert!(token.len() >= 32 && !token.contains(char::is_whitespace));
+        // The file is there so that it need not be shown.
+        assert!(!String::from_utf8(said.stdout).unwrap().contains(&token));
+    }
 }
 
 #[test]

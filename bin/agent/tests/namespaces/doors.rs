@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::{
     caller::{CONTAINER, Caller, Guest, INSTANCE, INSTANCE_V6, POD_IDENTITY, ROLES},
+    file::File,
     http::Line,
     stage::{guest, name, play, until},
 };
@@ -32,6 +33,28 @@ fn a_new_namespace_is_served_within_a_second() {
             slowest = slowest.max(there.elapsed());
         }
         assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    });
+}
+
+#[test]
+fn a_workload_that_listens_on_port_80_is_served_and_keeps_its_port() {
+    play(name!(), &Scene::default(), |mut stage| {
+        if let Err(error) = linux::Redirect::forwarded_alone().install() {
+            return println!("skipped: no packet filter here: {error}");
+        }
+        File::new(&stage)
+            .watching(&stage)
+            .bind(&stage, "orders", "netns = \"orders\"", "")
+            .metadata("port = 16980")
+            .restart(&mut stage);
+        let orders = guest(&stage, "orders");
+        let own = orders.namespace.run(|| TcpListener::bind("[::]:80").unwrap()).unwrap();
+        assert_eq!(orders.credentials().1.status, 200);
+        let mut line = Line::over(orders.connect(INSTANCE_V6).unwrap());
+        assert_eq!(line.get(ROLES, &orders.token()).body, "orders");
+        // What asks for the workload itself gets the workload.
+        let _client = orders.connect("127.0.0.1:80".parse().unwrap()).unwrap();
+        assert!(own.accept().unwrap().1.ip().to_canonical().is_loopback());
     });
 }
 

@@ -1,5 +1,7 @@
 //! What of the host's own metadata reaches a workload.
 
+use std::time::{Duration, Instant};
+
 use practice::stage::Scene;
 
 use crate::{
@@ -99,6 +101,44 @@ fn with_the_switch_off_the_host_answers_through_the_allow_list_alone() {
 }
 
 #[test]
+fn a_workload_that_asks_for_ever_new_paths_costs_the_host_twenty_questions_a_second() {
+    play(name!(), &Scene::default(), |mut stage| {
+        let (provider, at) = Provider::on_host(stage.workspace.cloud_address());
+        File::new(&stage)
+            .bind(&stage, "orders", "netns = \"orders\"", "")
+            .bind(&stage, "billing", "netns = \"billing\"", "")
+            .watching(&stage)
+            .tables(&format!("[host]\nmetadata = {at:?}"))
+            .restart(&mut stage);
+        let (orders, billing) = (guest(&stage, "orders"), guest(&stage, "billing"));
+        let begun = Instant::now();
+        let known = billing.token();
+        let ami = "/latest/meta-data/ami-id";
+        assert_eq!(billing.get(ami, &known).status, 200);
+        let (token, mut line) = (orders.token(), orders.line());
+        let asked_until = Instant::now() + Duration::from_secs(2);
+        let (mut absent, mut refused) = (0, 0);
+        while Instant::now() < asked_until {
+            let path = format!("/latest/meta-data/placement/{}", absent + refused);
+            match line.get(&path, &token).status {
+                404 => absent += 1,
+                503 => refused += 1,
+                other => panic!("{other}"),
+            }
+        }
+        // What was asked before is answered all the same, and credentials need no host.
+        assert_eq!(billing.get(ami, &known).status, 200);
+        billing.credentials().1.key();
+        let may = usize::try_from((begun.elapsed() + Duration::from_secs(1)).as_millis()).unwrap()
+            * usize::try_from(agent::host::RATE).unwrap()
+            / 1000;
+        let asked = provider.asked().iter().filter(|it| it.starts_with("GET ")).count();
+        assert!(asked <= may && absent < asked, "{asked} of {may}, {absent} {refused}");
+        assert!(absent >= 20 && refused > 0, "{absent} {refused}");
+    });
+}
+
+#[test]
 fn a_host_that_does_not_answer_is_a_503_within_the_second() {
     play(name!(), &Scene::default(), |mut stage| {
         // Nobody accepts there: the kernel takes the connection and nothing more.
@@ -110,9 +150,9 @@ fn a_host_that_does_not_answer_is_a_503_within_the_second() {
             .restart(&mut stage);
         let orders = guest(&stage, "orders");
         let token = orders.token();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         assert_eq!(orders.get("/latest/meta-data/ami-id", &token).status, 503);
-        assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         // Credentials need no host.
         orders.credentials().1.key();
     });

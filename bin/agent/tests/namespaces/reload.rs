@@ -42,6 +42,27 @@ fn a_reload_changes_the_role_without_dropping_a_connection() {
     });
 }
 
+#[test]
+fn a_reload_fetches_ahead_for_namespaces_that_are_served_already() {
+    play(name!(), &Scene::default(), |stage| {
+        let _web = guest(&stage, "web");
+        let status = || stage.agent.command(&["status"]).unwrap();
+        assert!(status()["namespaces"][0]["workload"].is_null());
+        File::new(&stage)
+            .watching(&stage)
+            .bind(&stage, "orders", "netns = \"web\"", "")
+            .write(&stage);
+        stage.agent.command(&["reload"]).unwrap();
+        assert_eq!(status()["namespaces"][0]["workload"], "orders/practice/web");
+        until("the lease that nobody asked for", || status()["leases"]["held"] == 1);
+        // And back: the lease goes with the name.
+        File::new(&stage).watching(&stage).write(&stage);
+        stage.agent.command(&["reload"]).unwrap();
+        assert_eq!(status()["leases"]["held"], 0);
+        assert!(status()["namespaces"][0]["workload"].is_null());
+    });
+}
+
 /// Spoils the file and returns the line that is wrong.
 fn spoil(stage: &Stage) -> usize {
     let rest = "[[binding]]\napplication = \"orders\"\nimdsv1 = \"maybe\"\n";

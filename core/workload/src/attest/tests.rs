@@ -90,7 +90,20 @@ fn the_instance_is_what_the_strongest_condition_saw() {
     check("orders: address=10.0.0.0/8", "orders/prod/10.0.0.1 by address");
     let last = seen(&format!("cgroup=/docker/{ID}"));
     let verdict = attest(&Rules::new(vec![written("orders: cgroup=/docker/*")]), &last);
-    assert_eq!(verdict.attested().unwrap().workload().instance.as_str(), ID);
+    assert_eq!(verdict.attested().unwrap().workload().instance.as_str(), "4a1f0d5c9be2");
+}
+
+#[test]
+fn a_cgroup_below_a_unit_or_container_does_not_become_its_sibling() {
+    let check = |cgroup: &str, says: &str| {
+        check(&["orders: cgroup=/system.slice/**"], &format!("cgroup={cgroup}"), says);
+    };
+    check("/system.slice/a.service", "orders/prod/a.service by cgroup");
+    check("/system.slice/a.service/b.service", "orders/prod/a.service by cgroup");
+    check(
+        &format!("/system.slice/docker-{ID}.scope/b.service"),
+        "orders/prod/4a1f0d5c9be2 by cgroup",
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
 
 use linux::{
     Diag, DiagError, DoorAddress, Listeners, Mark, Namespace, Plan, Redirect, RedirectStatus,
-    Target, original_destination, set_mark,
+    original_destination, set_mark,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -228,7 +228,7 @@ fn a_workload_that_wants_port_80_for_itself_has_it_when_requests_are_redirected_
     let plan = Plan { port: PORT, ..Plan::default() };
     let mut doors = Listeners::open(&namespace, &plan).unwrap();
     let listeners = doors.take();
-    let inside = Redirect { target: Target::SameAddress(PORT), ..Redirect::to_loopback(PORT) };
+    let inside = Redirect::inside(PORT);
     need!(namespace.run(|| inside.install()).unwrap());
     assert_eq!(namespace.run(|| inside.status().unwrap()).unwrap(), RedirectStatus::Installed);
     let workload = || TcpListener::bind("[::]:80").unwrap();
