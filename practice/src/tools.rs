@@ -57,6 +57,14 @@ impl Tools {
         self.installed("node/client.mjs", "the JavaScript client")
     }
 
+    /// The OpenID provider, beside its modules.
+    ///
+    /// # Errors
+    /// [`Missing`], as all of these.
+    pub fn openid_provider(&self) -> Result<PathBuf, Missing> {
+        self.installed("people/provider.mjs", "the OpenID provider of the practice people")
+    }
+
     /// The built Go client.
     pub fn go_client(&self) -> Result<PathBuf, Missing> {
         self.installed("go/client", "the Go client")

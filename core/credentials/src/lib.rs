@@ -47,10 +47,12 @@
 mod backoff;
 mod binding;
 mod credentials;
+pub mod entitlement;
 mod fetch;
 mod lease;
 mod leases;
 pub mod policy;
+mod position;
 mod session;
 mod tags;
 
@@ -60,5 +62,6 @@ pub use fetch::{Actor, Fetch, FetchError, FetchId, LeaseId, LeaseKey};
 pub use lease::Failing;
 pub use leases::{Ask, Leases, Outcome, Tally};
 pub use policy::Policy;
+pub use position::{Position, Positions, Scope, Seat, share};
 pub use session::{SessionName, SourceIdentity};
 pub use tags::{Dropped, InvalidTag, Part, Tag, TagPlan, Why};

@@ -26,6 +26,7 @@ mod evidence;
 mod explain;
 mod glob;
 mod network;
+mod pattern;
 mod rule;
 mod workload;
 
@@ -37,5 +38,6 @@ pub use evidence::{
 pub use explain::{ExplainedRule, Explanation, Note, explain};
 pub use glob::{Glob, InvalidGlob};
 pub use network::{InvalidNetwork, Network};
+pub use pattern::{InvalidPattern, Pattern};
 pub use rule::{Check, Conditions, InvalidRule, Kind, Rule};
 pub use workload::{Application, Environment, Instance, InvalidName, Workload};

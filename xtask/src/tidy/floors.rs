@@ -15,10 +15,14 @@ const FLOORS: &[Floor] = &[
     ("core/metadata", &["core/cloud", "core/secret"]),
     ("core/issuer", &["core/cloud", "core/secret"]),
     ("core/credentials", &["core/cloud", "core/secret", "core/workload"]),
+    ("core/ledger", &[]),
     ("edge/linux", &["core/workload"]),
     ("edge/docker", &["core/workload"]),
     ("edge/aws", &["core/cloud", "core/secret"]),
     ("edge/disk", &["core/issuer", "core/secret"]),
+    // A row and its ledger entry are one transaction, so the chain is linked where rows are written.
+    ("edge/state", &["core/cloud", "core/ledger"]),
+    ("edge/api", &["core/cloud", "core/secret", "core/workload"]),
     (
         "bin/agent",
         &[
@@ -32,12 +36,37 @@ const FLOORS: &[Floor] = &[
             "edge/docker",
             "edge/aws",
             "edge/disk",
+            "edge/api",
+        ],
+    ),
+    (
+        "bin/server",
+        &[
+            "core/cloud",
+            "core/secret",
+            "core/workload",
+            "core/issuer",
+            "core/credentials",
+            "core/ledger",
+            "edge/aws",
+            "edge/disk",
+            "edge/state",
+            "edge/api",
         ],
     ),
     // The first stage: what a person types issues tokens and judges metadata services.
     (
         "bin/cli",
-        &["core/cloud", "core/secret", "core/issuer", "core/metadata", "edge/disk", "conformance"],
+        &[
+            "core/cloud",
+            "core/secret",
+            "core/issuer",
+            "core/metadata",
+            "core/ledger",
+            "edge/disk",
+            "edge/api",
+            "conformance",
+        ],
     ),
     ("conformance", &[]),
     ("practice", &[]),
@@ -46,6 +75,8 @@ const FLOORS: &[Floor] = &[
         "sim",
         &[
             "bin/agent",
+            "bin/server",
+            "edge/api",
             "core/cloud",
             "core/secret",
             "core/workload",

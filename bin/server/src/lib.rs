@@ -1,0 +1,1 @@
+//! rolecall-server: the control plane, so that a host holds no power.

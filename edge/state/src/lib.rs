@@ -1,0 +1,1 @@
+//! Everything relational: SQLite by default, PostgreSQL beyond one machine.
