@@ -18,7 +18,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SecretTe
 
 /// The same for a secret that may be absent.
 pub(crate) mod option {
-    use super::*;
+    use super::{Deserialize, Deserializer, SecretText, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<SecretText>,
@@ -39,7 +39,7 @@ pub(crate) mod option {
 
 /// The same for texts with a name each.
 pub(crate) mod map {
-    use super::*;
+    use super::{BTreeMap, Deserialize, Deserializer, SecretText, SerializeMap, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(
         values: &BTreeMap<String, SecretText>,

@@ -28,6 +28,7 @@ mod within;
 pub mod agents;
 pub mod applications;
 pub mod bindings;
+pub mod client;
 pub mod explain;
 pub mod health;
 pub mod hosts;
@@ -42,6 +43,7 @@ pub mod switch;
 pub mod trust;
 pub mod workloads;
 
+pub use client::Client;
 pub use endpoint::{Access, Action, BODY_MAX, Described, Endpoint, Form, Schemas};
 pub use endpoints::ENDPOINTS;
 pub use join_token::{InvalidJoinToken, JoinToken};

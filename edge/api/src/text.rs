@@ -31,7 +31,7 @@ where
 pub(crate) mod option {
     use serde::{Deserialize, de::Error as _};
 
-    use super::*;
+    use super::{Deserializer, Display, FromStr, Serializer};
 
     pub(crate) fn serialize<T: Display, S: Serializer>(
         value: &Option<T>,
@@ -57,7 +57,7 @@ pub(crate) mod option {
 pub(crate) mod list {
     use serde::{Deserialize, de::Error as _};
 
-    use super::*;
+    use super::{Deserializer, Display, FromStr, Serializer};
 
     pub(crate) fn serialize<T: Display, S: Serializer>(
         values: &[T],
@@ -134,36 +134,3 @@ names! {
     /// The one-time token of a host that joins: `rcj_<id>.<secret>.<authority>`.
     JoinTokenText: 41 to 256 of "^rcj_[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[0-9a-f]{32}$";
 }
-
-/// Lets a type of this crate that parses and prints be that text in JSON.
-macro_rules! written {
-    ($type:ty, $schema:ty) => {
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                $crate::text::serialize(self, to)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                $crate::text::deserialize(from)
-            }
-        }
-
-        impl schemars::JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                <$schema>::schema_name()
-            }
-
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                generator.subschema_for::<$schema>()
-            }
-        }
-    };
-}
-
-pub(crate) use written;
