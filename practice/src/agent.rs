@@ -4,19 +4,14 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Finished, Invocation, ProgramError, Running, tail_of};
+use crate::daemon::{Daemon, DaemonError};
+use crate::program::{Finished, Invocation, ProgramError};
 
-/// How long an agent may take until it serves.
-const START: Duration = Duration::from_secs(30);
-/// How long it may take to stop in order.
-const STOP: Duration = Duration::from_secs(10);
 /// How long one of its commands may take.
 const COMMAND: Duration = Duration::from_secs(20);
 
@@ -32,7 +27,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Agent {
     plan: Plan,
-    running: Option<Running>,
+    daemon: Daemon,
     /// How long it took from its start until it served.
     pub started_in: Duration,
 }
@@ -43,17 +38,12 @@ pub enum AgentError {
     /// A file or a socket of the stage could not be made.
     #[error("cannot prepare the agent's folder: {0}")]
     Files(#[from] io::Error),
-    /// It could not be started or stopped.
+    /// It could not be started or stopped, or did not serve.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// One of its commands could not be run.
     #[error(transparent)]
     Program(#[from] ProgramError),
-    /// It did not serve in time, or ended.
-    #[error("the agent does not serve ({why}); it said:\n{said}")]
-    NotUp {
-        /// What was waited for.
-        why: String,
-        /// The end of its log.
-        said: String,
-    },
     /// A command was refused.
     #[error("`rolecall-agent {command}` failed with {code:?}: {said}")]
     Refused {
@@ -104,7 +94,7 @@ impl Plan {
 
     /// Where its words to the operator go.
     pub fn report(&self) -> PathBuf {
-        self.folder.join("agent.log")
+        self.folder.join("rolecall-agent.log")
     }
 
     /// Writes its file: what every practice agent needs, then `rest`, which begins with the keys and
@@ -128,9 +118,10 @@ impl Plan {
     /// Starts it, and waits until it says that it serves.
     ///
     /// # Errors
-    /// [`AgentError::NotUp`] with what it said.
+    /// [`DaemonError::NotUp`] with what it said.
     pub fn start(self) -> Result<Agent, AgentError> {
-        let mut agent = Agent { plan: self, running: None, started_in: Duration::ZERO };
+        let daemon = Daemon::new("rolecall-agent", self.invocation(), &self.folder);
+        let mut agent = Agent { plan: self, daemon, started_in: Duration::ZERO };
         agent.resume()?;
         Ok(agent)
     }
@@ -149,44 +140,17 @@ impl Agent {
 
     /// Its process.
     pub fn id(&self) -> Option<u32> {
-        self.running.as_ref().map(Running::id)
+        self.daemon.id()
     }
 
     /// Starts it again after [`Agent::stop`] or [`Agent::kill`].
     ///
     /// # Errors
-    /// [`AgentError::NotUp`] with what it said.
+    /// [`DaemonError::NotUp`] with what it said.
     pub fn resume(&mut self) -> Result<(), AgentError> {
-        let socket = self.plan.folder.join("notify.sock");
-        let _ = fs::remove_file(&socket);
-        let notify = UnixDatagram::bind(&socket)?;
-        notify.set_read_timeout(Some(START))?;
-        let began = Instant::now();
-        let invocation = self.plan.invocation().env("NOTIFY_SOCKET", &socket);
-        self.running = Some(invocation.log(self.plan.report()).start()?);
-        let mut said = [0; 64];
-        let heard = loop {
-            notify.set_read_timeout(Some(Duration::from_millis(200)))?;
-            match notify.recv(&mut said) {
-                Ok(length) => break said.get(..length) == Some(b"READY=1".as_slice()),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    let alive = self.running.as_mut().is_some_and(Running::is_running);
-                    if !alive || began.elapsed() > START {
-                        break false;
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        self.started_in = began.elapsed();
-        if heard {
-            return Ok(());
-        }
-        let why = format!("no READY=1 within {:?}", began.elapsed());
-        self.running = None;
-        Err(AgentError::NotUp { why, said: tail_of(&self.plan.report()) })
+        self.daemon.start()?;
+        self.started_in = self.daemon.started_in;
+        Ok(())
     }
 
     /// Stops it in order; its access log is then whole.
@@ -194,10 +158,7 @@ impl Agent {
     /// # Errors
     /// Where it does not end.
     pub fn stop(&mut self) -> Result<(), AgentError> {
-        if let Some(running) = self.running.take() {
-            running.stop(STOP)?;
-        }
-        Ok(())
+        Ok(self.daemon.stop()?)
     }
 
     /// Ends it as a crash does: without a word.
@@ -205,11 +166,7 @@ impl Agent {
     /// # Errors
     /// Where it cannot be signalled.
     pub fn kill(&mut self) -> Result<(), AgentError> {
-        if let Some(mut running) = self.running.take() {
-            running.signal(Signal::KILL)?;
-            running.wait(STOP)?;
-        }
-        Ok(())
+        Ok(self.daemon.kill()?)
     }
 
     /// Runs one of its commands and reads the answer.

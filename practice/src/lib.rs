@@ -9,6 +9,8 @@
 //! - [`proxy`] stands between two peers and breaks what passes.
 //! - [`host`] is a private place with network namespaces and cgroups of its own.
 //! - [`agent`] starts an agent and reads what it recorded.
+//! - [`daemon`] is what an agent and a server have in common: a program that says when it serves.
+//! - [`server`] starts a control plane and signs in to it.
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
 //! - [`stage`] sets a host, a cloud and an agent between them at once.
 //! - [`manual`] asks a program what it says of itself.
@@ -20,11 +22,13 @@
 pub mod agent;
 pub mod clients;
 pub mod cloud;
+pub mod daemon;
 mod guard;
 pub mod host;
 pub mod manual;
 pub mod program;
 pub mod proxy;
+pub mod server;
 pub mod setup;
 pub mod stage;
 pub mod tools;
