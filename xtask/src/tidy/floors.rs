@@ -21,7 +21,7 @@ const FLOORS: &[Floor] = &[
     ("edge/aws", &["core/cloud", "core/secret"]),
     ("edge/disk", &["core/issuer", "core/secret"]),
     // A row and its ledger entry are one transaction, so the chain is linked where rows are written.
-    ("edge/state", &["core/cloud", "core/ledger"]),
+    ("edge/state", &["core/cloud", "core/secret", "core/ledger"]),
     ("edge/api", &["core/cloud", "core/secret", "core/workload"]),
     (
         "bin/agent",

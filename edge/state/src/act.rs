@@ -1,0 +1,138 @@
+use std::ops::{Deref, DerefMut};
+
+use jiff::Timestamp;
+use ledger::{Draft, Entry};
+
+use crate::chain::EntryRow;
+use crate::link::Statement;
+use crate::stored::Stored;
+use crate::{Reading, State, StateError};
+
+/// An act: looks, records, changes, commits. From its beginning to its end it is alone in the whole
+/// deployment, so keep it short. Dropped, it never was.
+pub struct Act {
+    reading: Reading,
+    state: State,
+    last: Option<Entry>,
+    weight: Weight,
+    wrote: bool,
+}
+
+/// What a change means to others. A heavier one has all that a lighter one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// It says what is, and needs no entry in the ledger.
+    Aside,
+    /// It must be in the ledger.
+    Recorded,
+    /// It changes what the servers know as well.
+    Known,
+}
+
+impl Deref for Act {
+    type Target = Reading;
+
+    fn deref(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl DerefMut for Act {
+    fn deref_mut(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
+impl Act {
+    pub(crate) fn new(reading: Reading, state: State) -> Self {
+        Self { reading, state, last: None, weight: Weight::Aside, wrote: false }
+    }
+
+    /// Writes the next entry of the ledger.
+    ///
+    /// # Errors
+    /// [`StateError`], as all of these. After one, the act can only be dropped.
+    pub async fn record(&mut self, draft: Draft, now: Timestamp) -> Result<Entry, StateError> {
+        let entry = self.tail().append(draft, now)?;
+        self.wrote = true;
+        self.link.insert(&EntryRow::of(&entry)?).await?;
+        self.standing.tail = entry.tail();
+        self.last = Some(entry.clone());
+        Ok(entry)
+    }
+
+    /// Ends the act. Answers the revision of what the servers know, which is then at least `now` in milliseconds
+    /// since 1970 if the act changed any of it.
+    ///
+    /// # Errors
+    /// [`StateError::NotRecorded`] where it changed something and recorded nothing. [`StateError::Unsure`] where
+    /// the connection was lost, and the database could not be asked since whether it was done. After any
+    /// other error it was not done.
+    pub async fn commit(mut self, now: Timestamp) -> Result<u64, StateError> {
+        if self.weight >= Weight::Recorded && self.last.is_none() {
+            return Err(StateError::NotRecorded);
+        }
+        if !self.wrote {
+            return Ok(self.revision());
+        }
+        if self.weight == Weight::Known {
+            let least = u64::try_from(now.as_millisecond()).unwrap_or(0);
+            self.standing.revision = self.standing.revision.saturating_add(1).max(least);
+        }
+        let (revision, tail) = (self.revision(), self.tail());
+        let stand =
+            Statement::new("UPDATE standing SET revision = $1, seq = $2, hash = $3 WHERE one = 1")
+                .with(&revision)
+                .with(&tail.seq)
+                .text(&tail.hash.to_string());
+        self.link.execute(stand).await?;
+        if !self.link.is_sound() {
+            return Err(StateError::unavailable("an earlier statement of the act failed"));
+        }
+        let Self { reading: Reading { link, .. }, state, last, .. } = self;
+        match (link.commit().await, last) {
+            (Ok(()), _) => Ok(revision),
+            (Err(error), None) => Err(error),
+            // Whether it was done is in the ledger. Whoever holds the lock knows that no earlier act is
+            // still on its way.
+            (Err(error), Some(last)) => match state.holds(&last).await {
+                Ok(true) => Ok(revision),
+                Ok(false) => Err(error),
+                Err(_) => Err(StateError::Unsure),
+            },
+        }
+    }
+
+    /// Changes rows; answers how many.
+    pub(crate) async fn change(
+        &mut self,
+        weight: Weight,
+        statement: Statement,
+    ) -> Result<u64, StateError> {
+        self.weigh(weight);
+        self.link.execute(statement).await
+    }
+
+    pub(crate) async fn put<T: Stored>(
+        &mut self,
+        weight: Weight,
+        row: &T,
+    ) -> Result<(), StateError> {
+        self.weigh(weight);
+        self.link.put(row).await
+    }
+
+    pub(crate) async fn insert<T: Stored>(
+        &mut self,
+        weight: Weight,
+        row: &T,
+    ) -> Result<(), StateError> {
+        self.weigh(weight);
+        self.link.insert(row).await
+    }
+
+    fn weigh(&mut self, weight: Weight) {
+        self.wrote = true;
+        self.weight = self.weight.max(weight);
+    }
+}
