@@ -13,6 +13,7 @@
 //! - [`server`] starts a control plane and signs in to it.
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
 //! - [`stage`] sets a host, a cloud and an agent between them at once.
+//! - [`measure`] is what a benchmark tells.
 //! - [`manual`] asks a program what it says of itself.
 //! - [`program`] starts all of these, waits no longer than told, and leaves nothing behind.
 //!
@@ -26,6 +27,7 @@ pub mod daemon;
 mod guard;
 pub mod host;
 pub mod manual;
+pub mod measure;
 pub mod program;
 pub mod proxy;
 pub mod server;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use linux::Namespace;
-use practice::agent::Agent;
+use practice::{
+    agent::Agent,
+    measure::{Goal, Measure, median, step, tell},
+};
 use serde_json::Value;
 
 use crate::{
@@ -16,7 +19,6 @@ use crate::{
     client::{Answer, Line, Sample},
     ground::{Ground, Told, enter, resident, worked},
     load::{Borne, Came, Order},
-    report::{Goal, Measure, median, step, tell},
 };
 
 /// How much is done.
@@ -83,7 +85,7 @@ pub(crate) fn run(size: &Size) -> Outcome<u8> {
     let what = format!("resident memory after a load of {most} connections at once");
     measures.push(Measure::told(what, "MiB", resident(&agent)?));
     agent.stop()?;
-    tell(&measures)?;
+    tell(env!("CARGO_TARGET_TMPDIR"), "credentials", &measures)?;
     Ok(0)
 }
 

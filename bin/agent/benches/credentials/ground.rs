@@ -184,7 +184,7 @@ pub(crate) fn enter() -> Outcome<Option<i32>> {
     let tools = Tools::find();
     match host::privilege(&tools) {
         Privilege::None { why } => {
-            crate::report::step(&format!("no network namespaces: {why}"));
+            practice::measure::step(&format!("no network namespaces: {why}"));
             Ok(None)
         }
         way => Ok(host::reenter(&tools, &way)?),

@@ -12,7 +12,6 @@ mod client;
 mod floor;
 mod ground;
 mod load;
-mod report;
 mod sts;
 
 use std::{error::Error, process::ExitCode};

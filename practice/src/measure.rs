@@ -1,38 +1,34 @@
-//! What was measured: for people, and for whoever compares runs.
+//! What a benchmark measured: for people, and for whoever compares runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
-use crate::Outcome;
-
 /// One measured thing, ours beside the peer's.
 #[derive(Debug, Serialize)]
-pub(crate) struct Measure {
+pub struct Measure {
     /// What, and what is in it.
-    pub(crate) measure: String,
+    pub measure: String,
     /// In what it is told.
-    pub(crate) unit: &'static str,
+    pub unit: &'static str,
     /// Ours.
-    pub(crate) ours: f64,
+    pub ours: f64,
     /// The peer's, where there is one.
-    pub(crate) other: Option<f64>,
+    pub other: Option<f64>,
     /// Ours by the peer's, as the rounds had it.
-    pub(crate) ratio: Option<f64>,
+    pub ratio: Option<f64>,
     /// What was promised.
-    pub(crate) goal: String,
+    pub goal: String,
     /// Whether it is so.
-    pub(crate) holds: bool,
+    pub holds: bool,
 }
 
 impl Measure {
     /// A number that must not exceed a limit.
-    pub(crate) fn at_most(
-        measure: impl Into<String>,
-        unit: &'static str,
-        ours: f64,
-        limit: f64,
-    ) -> Self {
+    pub fn at_most(measure: impl Into<String>, unit: &'static str, ours: f64, limit: f64) -> Self {
         Self {
             measure: measure.into(),
             unit,
@@ -45,15 +41,15 @@ impl Measure {
     }
 
     /// A number that nobody promised.
-    pub(crate) fn told(measure: impl Into<String>, unit: &'static str, ours: f64) -> Self {
+    pub fn told(measure: impl Into<String>, unit: &'static str, ours: f64) -> Self {
         let limit = f64::INFINITY;
         Self { goal: UNPROMISED.to_owned(), ..Self::at_most(measure, unit, ours, limit) }
     }
 
     /// Ours beside the peer's, a pair for every round. The numbers are medians, and the ratio is the
     /// median of the rounds' ratios: what disturbs a machine disturbs both of a pair.
-    pub(crate) fn beside(
-        measure: String,
+    pub fn beside(
+        measure: impl Into<String>,
         unit: &'static str,
         rounds: &[[f64; 2]],
         goal: &Goal,
@@ -65,7 +61,7 @@ impl Measure {
             Goal::None => (UNPROMISED.to_owned(), true),
         };
         Self {
-            measure,
+            measure: measure.into(),
             unit,
             ours: rounded(median(rounds.iter().map(|[ours, _]| *ours).collect())),
             other: Some(rounded(median(rounds.iter().map(|[_, other]| *other).collect()))),
@@ -77,9 +73,12 @@ impl Measure {
 }
 
 /// What is promised of a ratio.
-pub(crate) enum Goal {
+pub enum Goal {
+    /// At least this.
     AtLeast(f64),
+    /// At most this.
     AtMost(f64),
+    /// Nothing.
     None,
 }
 
@@ -87,12 +86,16 @@ pub(crate) enum Goal {
 const UNPROMISED: &str = "none, for comparison";
 
 /// Tells what is going on, where progress belongs.
-pub(crate) fn step(text: &str) {
+pub fn step(text: &str) {
     eprintln!("  {text}");
 }
 
-/// Prints the table and which goals do not hold, and writes the file.
-pub(crate) fn tell(measures: &[Measure]) -> Outcome<()> {
+/// Prints the table and which goals do not hold, and writes `bench/NAME.json` below the target folder.
+/// `scratch` is what cargo calls `CARGO_TARGET_TMPDIR`, which lies in that folder.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn tell(scratch: &str, name: &str, measures: &[Measure]) -> io::Result<()> {
     let widest = measures.iter().map(|it| it.measure.len()).max().unwrap_or_default();
     println!();
     println!("{:widest$}  {:>10} {:>10} {:>7} unit  goal", "measure", "ours", "other", "ratio");
@@ -113,23 +116,26 @@ pub(crate) fn tell(measures: &[Measure]) -> Outcome<()> {
         0 => println!("\nall goals hold"),
         broken => println!("\n{broken} of {} goals do not hold", promised.count()),
     }
-    let file = file();
+    let file = file(scratch, name);
     std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
-    std::fs::write(&file, serde_json::to_string_pretty(measures)? + "\n")?;
+    std::fs::write(
+        &file,
+        serde_json::to_string_pretty(measures).map_err(io::Error::other)? + "\n",
+    )?;
     println!("{}", file.display());
     Ok(())
 }
 
 /// The middle one of some numbers; of an even count the lower of the two.
-pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
+pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len().saturating_sub(1) / 2;
     numbers.get(middle).copied().unwrap_or(f64::NAN)
 }
 
-fn file() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-    target.unwrap_or(Path::new("target")).join("bench/credentials.json")
+fn file(scratch: &str, name: &str) -> PathBuf {
+    let target = Path::new(scratch).parent();
+    target.unwrap_or(Path::new("target")).join(format!("bench/{name}.json"))
 }
 
 /// Three digits are more than such numbers are good for.
