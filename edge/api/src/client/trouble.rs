@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, io};
 
+use rustls::{AlertDescription as Alert, CertificateError as Wrong, Error as Tls};
+
 use super::{Address, tls::Stranger};
 use crate::{Problem, Unfit, Who};
 
@@ -113,7 +115,7 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> Cause {
         if let Some(stranger) = error.downcast_ref::<Stranger>() {
             return Cause::Untrusted(stranger.to_string());
         }
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        if let Some(tls) = error.downcast_ref::<Tls>() {
             return of_tls(tls);
         }
         deepest = error.to_string();
@@ -124,28 +126,41 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> Cause {
             None => error.source(),
         };
     }
-    Cause::Other(deepest)
+    // HTTP/2 keeps the words of an alert alone, since it comes when the connection is in use already.
+    let is_it = |alert: &Alert| Tls::AlertReceived(*alert).to_string() == deepest;
+    match ABOUT_CERTIFICATES.iter().any(is_it) {
+        true => Cause::IdentityRefused(deepest),
+        false => Cause::Other(deepest),
+    }
 }
 
-fn of_tls(error: &rustls::Error) -> Cause {
-    use rustls::{AlertDescription as Alert, Error as Tls};
+/// What a server says when it does not take a client's certificate.
+const ABOUT_CERTIFICATES: &[Alert] = &[
+    Alert::BadCertificate,
+    Alert::UnsupportedCertificate,
+    Alert::CertificateRevoked,
+    Alert::CertificateExpired,
+    Alert::CertificateUnknown,
+    Alert::CertificateRequired,
+    Alert::UnknownCA,
+    Alert::AccessDenied,
+    Alert::DecryptError,
+];
+
+fn of_tls(error: &Tls) -> Cause {
     match error {
-        Tls::InvalidCertificate(rustls::CertificateError::Other(other)) => {
-            Cause::Untrusted(other.0.to_string())
-        }
-        Tls::InvalidCertificate(wrong) => Cause::Untrusted(wrong.to_string()),
+        Tls::InvalidCertificate(wrong) => Cause::Untrusted(match wrong {
+            Wrong::Other(other) => other.0.to_string(),
+            // Which of the two comes depends on whether the authorities have the same name.
+            Wrong::UnknownIssuer | Wrong::BadSignature => {
+                "its certificate is not of the authority that is trusted".to_owned()
+            }
+            other => other.to_string(),
+        }),
         Tls::NoCertificatesPresented => Cause::Untrusted("it shows no certificate".to_owned()),
-        Tls::AlertReceived(
-            alert @ (Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::CertificateRequired
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::DecryptError),
-        ) => Cause::IdentityRefused(format!("{alert:?}")),
+        Tls::AlertReceived(alert) if ABOUT_CERTIFICATES.contains(alert) => {
+            Cause::IdentityRefused(error.to_string())
+        }
         other => Cause::Other(other.to_string()),
     }
 }
