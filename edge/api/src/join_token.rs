@@ -133,6 +133,7 @@ fn legal(byte: u8) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "the texts of these tests are ASCII")]
 mod tests {
     use proptest::prelude::*;
 

@@ -138,6 +138,7 @@ endpoints! {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "the texts of these tests are ASCII")]
 mod tests {
     use super::*;
 
