@@ -10,7 +10,7 @@ pub type Limit = Within<1, 500>;
 pub const LIMIT: Limit = Limit::literal::<100>();
 
 /// Where the next page begins, as a page before it said. Its text means nothing to a caller.
-pub type Cursor = Line<256>;
+pub type Cursor = Line<1024>;
 
 /// A part of a list, in the list's order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
