@@ -14,6 +14,7 @@
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
 //! - [`stage`] sets a host, a cloud and an agent between them at once.
 //! - [`measure`] is what a benchmark tells.
+//! - [`postgres`] is a real PostgreSQL server that can be stopped and killed.
 //! - [`manual`] asks a program what it says of itself.
 //! - [`program`] starts all of these, waits no longer than told, and leaves nothing behind.
 //!
@@ -28,6 +29,7 @@ mod guard;
 pub mod host;
 pub mod manual;
 pub mod measure;
+pub mod postgres;
 pub mod program;
 pub mod proxy;
 pub mod server;

@@ -22,6 +22,7 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     containers(progress)?;
     python(progress)?;
     node(progress)?;
+    postgres(progress)?;
     people(progress)?;
     go(progress)?;
     java(progress)?;
@@ -55,6 +56,18 @@ pub fn containers(progress: Progress<'_>) -> Result<(), SetupError> {
         ("busybox", "busybox-static"),
     ];
     packages_of(&programs, progress)
+}
+
+/// Installs PostgreSQL, where there is none.
+///
+/// # Errors
+/// As [`system_packages`].
+pub fn postgres(progress: Progress<'_>) -> Result<(), SetupError> {
+    packages_of(&[("setpriv", "util-linux")], progress)?;
+    if Tools::find().postgres().is_ok() {
+        return Ok(());
+    }
+    system_packages(&["postgresql"], progress)
 }
 
 /// Installs the packages of those programs that are not there.

@@ -126,6 +126,21 @@ impl Tools {
         system("nsenter", "`nsenter` of util-linux")
     }
 
+    /// The folder of PostgreSQL's programs: Debian's newest, else where `initdb` is on the path.
+    pub fn postgres(&self) -> Result<PathBuf, Missing> {
+        let releases = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let folders = releases.filter_map(|release| {
+            let number: u32 = release.file_name().to_str()?.parse().ok()?;
+            Some((number, release.path().join("bin")))
+        });
+        let mut folders: Vec<_> =
+            folders.filter(|(_, folder)| folder.join("initdb").is_file()).collect();
+        folders.sort();
+        let newest = folders.pop().map(|(_, folder)| folder);
+        let found = newest.or_else(|| Some(on_path("initdb")?.parent()?.to_owned()));
+        found.ok_or_else(|| Missing::new("PostgreSQL"))
+    }
+
     /// Everything that is not there.
     pub fn missing(&self) -> Vec<Missing> {
         let all = [
@@ -142,6 +157,7 @@ impl Tools {
             self.nft().err(),
             self.unshare().err(),
             self.nsenter().err(),
+            self.postgres().err(),
         ];
         all.into_iter().flatten().collect()
     }

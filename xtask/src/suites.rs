@@ -24,6 +24,8 @@ pub(crate) enum Need {
     Containers,
     /// The practice cloud, boto3 and the AWS CLI.
     Python,
+    /// A PostgreSQL server.
+    Postgres,
     /// The JavaScript client.
     Node,
     /// The Go client.
@@ -36,8 +38,16 @@ pub(crate) enum Need {
 
 impl Need {
     /// Everything, in the order in which it is installed.
-    pub(crate) const ALL: &[Self] =
-        &[Self::Host, Self::Containers, Self::Python, Self::Node, Self::Go, Self::Java, Self::Rust];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Host,
+        Self::Containers,
+        Self::Python,
+        Self::Postgres,
+        Self::Node,
+        Self::Go,
+        Self::Java,
+        Self::Rust,
+    ];
 
     /// What a private host and the practice cloud need.
     const STAGE: &[Self] = &[Self::Host, Self::Python];
@@ -130,6 +140,12 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "database",
+        promise: "on either database acts are serial, whole and recorded, through crashes and full disks",
+        needs: &[Need::Postgres],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "conformance",
         promise: "the built agent answers as the metadata protocols say",
         needs: Need::STAGE,
@@ -183,6 +199,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("practice", "", "practice"),
     ("edge/linux", "kernel", "namespaces"),
     ("edge/docker", "podman", "namespaces"),
+    ("edge/state", "database", "database"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

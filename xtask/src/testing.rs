@@ -231,6 +231,7 @@ fn prepare(needs: &[Need]) -> Prepared {
             Need::Host => setup::host(&mut progress),
             Need::Containers => setup::containers(&mut progress),
             Need::Python => setup::python(&mut progress),
+            Need::Postgres => setup::postgres(&mut progress),
             Need::Node => setup::node(&mut progress),
             Need::Go => setup::go(&mut progress),
             Need::Java => setup::java(&mut progress),
