@@ -8,12 +8,20 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use disk::Folder;
 use linux::{Namespace, Process, Redirect as Rules, RedirectStatus};
 use serde_json::{Value, json};
 
 use crate::{
     admin::{self, AdminError, Ask},
+    clock,
     config::{ConfigError, admin_socket},
+    control::{
+        Identity, IdentityError, Obedience,
+        identity::read_orders,
+        joining::{self, Join, JoinError},
+        told,
+    },
     environment::{self, Environment, EnvironmentError},
     explain, report, run,
     settings::Settings,
@@ -66,6 +74,10 @@ pub enum Command {
     Status,
     /// Read the file again; a broken one is refused and the old one stays.
     Reload,
+    /// Let this host join a server, which then says which application gets which role.
+    Join(Join),
+    /// Forget the server that this host joined.
+    Leave,
     /// Look after the redirect of the host's own namespace.
     #[command(subcommand)]
     Redirect(Redirect),
@@ -135,6 +147,12 @@ enum Failure {
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
     Redirect(#[from] linux::RedirectError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Disk(#[from] disk::DiskError),
     #[error("{0}")]
     Other(String),
 }
@@ -186,7 +204,10 @@ impl Command {
         let socket = || admin_socket(config);
         match self {
             Self::Run => Ok(Value::Null),
-            Self::Check => Ok(check(&Settings::read(config, 0)?)),
+            Self::Check => {
+                let (settings, server) = with_orders(Settings::read(config, 0)?)?;
+                Ok(check(&settings, server))
+            }
             Self::Attach(attach) => attach.execute(&socket()?),
             Self::Detach(Detach { name, remove_addresses }) => {
                 let ask = Ask::Detach { name: name.clone(), remove_addresses: *remove_addresses };
@@ -196,6 +217,10 @@ impl Command {
             Self::Environment(environment) => Ok(environment.execute(&socket()?)?),
             Self::Status => Ok(admin::ask(&socket()?, &Ask::Status, None)?),
             Self::Reload => Ok(admin::ask(&socket()?, &Ask::Reload, None)?),
+            Self::Join(join) => join_server(join, config),
+            Self::Leave => {
+                Ok(joining::leave(&Folder::open(&Settings::read(config, 0)?.config.data)?)?)
+            }
             Self::Redirect(redirect) => redirect.execute(config),
         }
     }
@@ -245,7 +270,7 @@ fn explain_process(config: &Path, pid: u32) -> Result<Value, Failure> {
         Err(AdminError::NoAgent { .. }) => {}
         answer => return Ok(answer?),
     }
-    let settings = Settings::read(config, 0)?;
+    let (settings, _) = with_orders(Settings::read(config, 0)?)?;
     let folder = settings.config.metadata.watched().map(Path::to_owned);
     let seen = explain::look_at(pid, |inode| named(folder.as_deref()?, inode))?;
     let mut answer = explain::explain(&settings, &seen);
@@ -263,20 +288,73 @@ fn named(folder: &Path, inode: u64) -> Option<workload::Namespace> {
     Some(workload::Namespace { name, inode, pinned: None })
 }
 
-fn check(settings: &Settings) -> Value {
+fn join_server(join: &Join, config: &Path) -> Result<Value, Failure> {
+    let config = Settings::read(config, 0)?.config;
+    let named = config.server.as_ref().map(|section| section.get_ref().addresses.as_slice());
+    let folder = Folder::open(&config.data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
+    Ok(runtime.block_on(join.execute(&folder, named.unwrap_or_default()))?)
+}
+
+/// The file with the orders that are on the disk, and what is known there of the server. Without a server
+/// the file alone.
+fn with_orders(settings: Settings) -> Result<(Settings, Option<Value>), Failure> {
+    if settings.config.server.is_none() {
+        return Ok((settings, None));
+    }
+    let folder = Folder::open(&settings.config.data)?;
+    let Some(identity) = Identity::read(&folder)? else {
+        let joined = json!({ "joined": false, "next": IdentityError::NotJoined.to_string() });
+        return Ok((settings, Some(joined)));
+    };
+    let now = clock::now();
+    let mut obedience = Obedience::new(identity.joined.host.clone(), identity.orders_keys()?);
+    let orders = match read_orders(&folder)? {
+        None => json!("none came yet"),
+        Some(signed) => match obedience.judge(&signed) {
+            Ok(judged) => {
+                obedience.obey(now, judged);
+                json!(null)
+            }
+            Err(error) => json!(format!("not obeyed: {error}")),
+        },
+    };
+    let mut server = json!({
+        "joined": true,
+        "identity": told::identity(&identity.joined, now.wall),
+        "orders": orders,
+    });
+    let Some((orders, at)) = obedience.look(now) else { return Ok((settings, Some(server))) };
+    if let Value::Object(server) = &mut server {
+        let age_s = told::seconds(orders.issued, now.wall);
+        let told = json!({ "revision": orders.revision, "issued": orders.issued.to_string(), "age_s": age_s });
+        server.insert("orders".to_owned(), told);
+    }
+    Ok((settings.obeying(&orders, at, settings.generation), Some(server)))
+}
+
+fn check(settings: &Settings, server: Option<Value>) -> Value {
     let bindings: Vec<Value> = settings
         .bound()
         .map(|bound| {
+            // With a server the switch is one of each workload, not of the binding.
+            let switch = settings.standing.is_none().then(|| bound.binding.switch.as_str());
             json!({
                 "application": bound.binding.application.as_str(),
                 "environment": bound.binding.environment.as_str(),
                 "role": bound.role_text,
-                "switch": bound.binding.switch.as_str(),
+                "switch": switch.unwrap_or("by positions, for each workload"),
                 "imdsv1": bound.binding.imds_v1,
             })
         })
         .collect();
-    json!({ "file": "right", "bindings": bindings, "cgroups": explain::has_cgroups() })
+    let mut answer =
+        json!({ "file": "right", "bindings": bindings, "cgroups": explain::has_cgroups() });
+    if let (Value::Object(answer), Some(server)) = (&mut answer, server) {
+        answer.insert("server".to_owned(), server);
+    }
+    answer
 }
 
 /// Prints an answer. What the operator asked to see may hold a container secret: it goes to
@@ -330,6 +408,7 @@ Examples:
   rolecall-agent environment --pid 4242           AWS_CONTAINER_… for process 4242
   rolecall-agent environment --development --door pod-identity --token-file token > orders.env
   rolecall-agent status -o json
+  rolecall-agent join --server https://rolecall.example.com:8443 --token-file token
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a broken file.";
 

@@ -14,6 +14,7 @@ use std::{
     str::FromStr,
 };
 
+use api::client::Address;
 use cloud::{AccountId, Region, RoleArn};
 use linux::Redirect;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -55,6 +56,8 @@ pub struct Config {
     pub sts: StsSection,
     /// The issuer of web identity tokens.
     pub issuer: Option<IssuerSection>,
+    /// The server that says which application gets which role, and that signs tokens.
+    pub server: Option<Spanned<ServerSection>>,
     /// Where requests are recorded.
     #[serde(default)]
     pub log: LogSection,
@@ -185,6 +188,16 @@ pub struct IssuerSection {
     /// Lets `url` be plain http: for practice clouds alone.
     #[serde(default)]
     pub allow_http: bool,
+}
+
+/// `[server]`: the control plane, in place of `[issuer]` and `[[binding]]`.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSection {
+    /// Where it answers, such as `https://rolecall.example.com:8443`: one address or more of one
+    /// deployment. The next one is asked where one does not answer.
+    #[serde(deserialize_with = "addresses")]
+    pub addresses: Vec<Address>,
 }
 
 /// How tokens are signed.
@@ -516,6 +529,15 @@ where
     T::Err: Display,
 {
     parsed(deserializer).map(Some)
+}
+
+/// At least one address, each of which can be one.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Address>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.is_empty() {
+        return Err(serde::de::Error::custom("`addresses` must name at least one address"));
+    }
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 /// What the host says of itself is sent as it stands, a line each.

@@ -54,6 +54,13 @@ pub struct Caller {
     settings: Arc<Settings>,
 }
 
+impl Caller {
+    /// Whether a development listener vouches for them.
+    pub const fn is_vouched(&self) -> bool {
+        self.vouched
+    }
+}
+
 /// The verdict on a caller.
 #[derive(Clone, Debug)]
 pub enum Standing {
@@ -72,12 +79,16 @@ pub struct Known {
     pub id: String,
     /// What it is bound to.
     pub bound: Arc<BoundRole>,
+    /// Where its credentials come from.
+    pub switch: Switch,
 }
 
 impl Known {
-    fn new(workload: Workload, bound: &Arc<BoundRole>) -> Self {
+    fn new(settings: &Settings, workload: Workload, bound: &Arc<BoundRole>) -> Self {
+        let switch = settings.switch_of(bound, &workload);
         let (id, role) = (workload.to_string(), bound.binding.role.clone());
-        Self { key: Arc::new(LeaseKey { workload, role }), id, bound: Arc::clone(bound) }
+        let key = Arc::new(LeaseKey { workload, role });
+        Self { key, id, bound: Arc::clone(bound), switch }
     }
 }
 
@@ -210,22 +221,20 @@ impl Engine {
     /// Whoever connects to a development listener is the workload that the file names.
     pub fn vouched(&self) -> Caller {
         let settings = self.settings();
-        let standing = vouch(settings.development.as_ref());
+        let standing = vouch(&settings);
         Caller { evidence: Evidence::default(), standing, vouched: true, settings }
     }
 
-    /// Judges again if the settings changed since.
-    pub fn refresh(&self, caller: &mut Caller) {
+    /// Judges again if the settings changed since, and says whether they did.
+    pub fn refresh(&self, caller: &mut Caller) -> bool {
         if self.is_in_force(caller.settings.generation) {
-            return;
+            return false;
         }
         let settings = self.settings();
-        caller.standing = if caller.vouched {
-            vouch(settings.development.as_ref())
-        } else {
-            judge(&settings, &caller.evidence)
-        };
+        caller.standing =
+            if caller.vouched { vouch(&settings) } else { judge(&settings, &caller.evidence) };
         caller.settings = settings;
+        true
     }
 
     /// Decides one request. `random` must be fresh: it becomes part of a session token.
@@ -242,7 +251,7 @@ impl Engine {
             return (Progress::Answer(metadata::unattested(door)), seen);
         };
         let binding = &known.bound.binding;
-        let role = (binding.switch == Switch::On).then_some(&binding.role);
+        let role = (known.switch == Switch::On).then_some(&binding.role);
         let settings = &caller.settings;
         let subject = Subject {
             workload: &known.id,
@@ -318,12 +327,24 @@ impl Engine {
     /// Makes the lease of a workload wanted before it asks.
     pub fn prefetch(&self, now: Now, caller: &Caller) {
         if let Standing::Known(known) = &caller.standing
-            && known.bound.binding.switch == Switch::On
+            && known.switch == Switch::On
         {
             let mut book = self.book();
             if self.still_in_force(caller.settings.generation, &known.key) {
                 let _ = book.leases.ask(now.boot, &known.key);
             }
+        }
+    }
+
+    /// Makes the lease of a workload wanted that was attested before, if its switch is on.
+    pub fn want(&self, now: Now, workload: &Workload) {
+        let settings = self.settings();
+        let Some(bound) = settings.bound_to(workload) else { return };
+        let key = LeaseKey { workload: workload.clone(), role: bound.binding.role.clone() };
+        let mut book = self.book();
+        // Asked with the book locked: see `still_in_force`.
+        if in_force(&self.settings(), &key).is_some() {
+            let _ = book.leases.ask(now.boot, &key);
         }
     }
 
@@ -431,14 +452,11 @@ fn body(
     body
 }
 
-/// The binding that a lease is for.
+/// The binding that a lease is for, if the switch is on for its workload.
 fn in_force<'a>(settings: &'a Settings, key: &LeaseKey) -> Option<&'a Arc<BoundRole>> {
-    let mut bound = settings.bound().filter(|bound| bound.binding.switch == Switch::On);
-    bound.find(|bound| {
-        bound.binding.role == key.role
-            && bound.binding.application == key.workload.application
-            && bound.binding.environment == key.workload.environment
-    })
+    let bound = settings.bound_to(&key.workload)?;
+    let on = || settings.switch_of(bound, &key.workload) == Switch::On;
+    (bound.binding.role == key.role && on()).then_some(bound)
 }
 
 fn judge(settings: &Settings, evidence: &Evidence) -> Standing {
@@ -451,14 +469,15 @@ fn judge(settings: &Settings, evidence: &Evidence) -> Standing {
         Verdict::Refused(refusal) => return Standing::Refused(refusal),
     };
     match settings.by_rule.get(attested.rule()) {
-        Some(bound) => Standing::Known(Known::new(attested.workload().clone(), bound)),
+        Some(bound) => Standing::Known(Known::new(settings, attested.workload().clone(), bound)),
         None => Standing::Refused(Refusal::Unknown),
     }
 }
 
-fn vouch(development: Option<&Development>) -> Standing {
-    development.map_or(Standing::Refused(Refusal::NoEvidence), |development| {
-        Standing::Known(Known::new(development.workload.clone(), &development.bound))
+fn vouch(settings: &Settings) -> Standing {
+    let development = settings.development.as_ref();
+    development.map_or(Standing::Refused(Refusal::NoEvidence), |Development { workload, bound }| {
+        Standing::Known(Known::new(settings, workload.clone(), bound))
     })
 }
 
@@ -474,6 +493,10 @@ fn unavailable(wanted: &Wanted, error: &FetchError, now: Now) -> Answer {
             code: code.clone(),
             message: "the role does not let this host in; the agent's `status` has AWS's words"
                 .to_owned(),
+        },
+        FetchError::Refused { kind, .. } => Unavailable::Denied {
+            code: "TokenRefused".to_owned(),
+            message: format!("the control plane gives no token (`{kind}`): ask who runs it"),
         },
         FetchError::Misconfigured(_) | FetchError::Clock(_) => Unavailable::Denied {
             code: "AgentMisconfigured".to_owned(),

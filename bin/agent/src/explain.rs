@@ -2,9 +2,9 @@
 
 use linux::{Cgroups, Namespace as OpenNamespace, Process, ProcessError};
 use serde_json::{Value, json};
-use workload::{CgroupPath, Evidence, Namespace, Verdict};
+use workload::{CgroupPath, Evidence, Namespace, Verdict, Workload};
 
-use crate::settings::Settings;
+use crate::settings::{Settings, Standing};
 
 /// What the kernel shows of a process.
 #[derive(Clone, Debug)]
@@ -58,21 +58,43 @@ pub fn explain(settings: &Settings, seen: &Seen) -> Value {
     let explanation = workload::explain(&settings.rules, &seen.evidence);
     let (verdict, workload, bound) = match &explanation.verdict {
         Verdict::Attested(attested) => {
-            let bound = settings.by_rule.get(attested.rule()).map(|bound| &bound.binding);
-            ("attested".to_owned(), Some(attested.workload().to_string()), bound)
+            let bound = settings.by_rule.get(attested.rule());
+            ("attested".to_owned(), Some(attested.workload()), bound)
         }
         Verdict::Refused(refusal) => (refusal.to_string(), None, None),
     };
-    json!({
+    let switch = bound.zip(workload).map(|(bound, workload)| settings.switch_of(bound, workload));
+    let position = workload.and_then(|workload| position(settings, workload));
+    let bound = bound.map(|bound| &bound.binding);
+    let mut answer = json!({
         "pid": seen.pid,
         "served": served(settings, seen),
         "verdict": verdict,
-        "workload": workload,
+        "workload": workload.map(ToString::to_string),
         "role": bound.map(|binding| binding.role.to_string()),
-        "switch": bound.map(|binding| binding.switch.as_str()),
+        "switch": switch.map(credentials::Switch::as_str),
         "imdsv1": bound.map(|binding| binding.imds_v1),
         "why": explanation.to_string(),
-    })
+    });
+    if let (Value::Object(answer), Some(position)) = (&mut answer, position) {
+        answer.insert("switched_by".to_owned(), position);
+    }
+    answer
+}
+
+/// The position of the switch that decides for a workload, where a server sets them.
+fn position(settings: &Settings, workload: &Workload) -> Option<Value> {
+    let Standing { orders, at } = settings.standing.as_ref()?;
+    let Some(position) = orders.decider(workload, *at) else {
+        return Some(json!("no position: the switch is off where none was set"));
+    };
+    Some(json!({
+        "position": position.id,
+        "percent": position.percent,
+        "expires": position.expires.map(|expires| expires.to_string()),
+        "reason": orders.reasons.get(&position.id),
+        "orders": orders.revision,
+    }))
 }
 
 /// Through which door the process would come, if through any.

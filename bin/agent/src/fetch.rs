@@ -11,10 +11,12 @@ use credentials::{
 };
 use getrandom::SysRng;
 use issuer::{Claims, IssuerUrl, KeyRing, SessionTags, Subject};
+use secret::SecretText;
 use tokio::sync::{Notify, watch};
 
 use crate::{
     clock,
+    control::Control,
     engine::{Engine, Now},
     settings::BoundRole,
 };
@@ -31,6 +33,8 @@ pub struct Fetcher {
     pub sts: Sts,
     /// Our issuer, where the file names one.
     pub signer: Option<Signer>,
+    /// The server, where the file names one: it signs in place of the issuer.
+    pub control: Option<Arc<Control>>,
     /// Woken when somebody waits for a lease.
     pub nudge: Arc<Notify>,
     /// Changed whenever a lease does.
@@ -93,8 +97,15 @@ impl Fetcher {
     async fn ask(&self, key: &LeaseKey) -> Result<Credentials, FetchError> {
         let gone = || FetchError::Misconfigured("the binding is not in force any more".to_owned());
         let bound = self.engine.binding_of(key).ok_or_else(gone)?;
-        let now = clock::now();
-        let question = question(&bound, key, self.signer.as_ref(), now)?;
+        let question = match (&self.control, &bound.binding.source) {
+            (Some(control), Source::WebIdentity { .. }) => {
+                let token = control.mint(key).await?;
+                // Meanwhile it may have been switched off: then nobody is to ask STS.
+                let bound = self.engine.binding_of(key).ok_or_else(gone)?;
+                with_token(&bound, key, token)
+            }
+            _ => question(&bound, key, self.signer.as_ref(), clock::now())?,
+        };
         let issued = match question {
             Question::AssumeRole(ask) => {
                 self.sts.assume_role(ask).await.map_err(|error| host_denied(translate(error)))
@@ -168,14 +179,19 @@ pub fn question(
             .map_err(|error| wrong(&error))?;
             let keys = signer.keys.read().unwrap_or_else(PoisonError::into_inner);
             let token = claims.token(&keys, &mut SysRng).map_err(|error| wrong(&error))?;
-            Ok(Question::WebIdentity(AssumeRoleWithWebIdentity {
-                role,
-                session_name,
-                token,
-                duration,
-            }))
+            Ok(with_token(bound, key, token))
         }
     }
+}
+
+/// What STS is to be asked with a token that names the workload.
+fn with_token(bound: &BoundRole, key: &LeaseKey, token: SecretText) -> Question {
+    Question::WebIdentity(AssumeRoleWithWebIdentity {
+        role: key.role.clone(),
+        session_name: SessionName::of(&key.workload).as_str().to_owned(),
+        token,
+        duration: bound.binding.duration,
+    })
 }
 
 /// Sixteen fresh random bytes.

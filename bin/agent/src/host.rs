@@ -11,8 +11,10 @@ use std::{
 };
 
 use aws::{HostAnswer, HostMetadata};
-use metadata::{Answer, HostPath};
+use jiff::Timestamp;
+use metadata::{Answer, Body, HostPath};
 use secret::SecretBytes;
+use serde::Deserialize;
 use tokio::sync::{OnceCell, Semaphore};
 
 /// How many questions the host is asked a second. As many may come at once after a quiet second.
@@ -168,6 +170,30 @@ impl Bucket {
     }
 }
 
+/// Where an instance's role has its credentials, up to the role's name.
+const CREDENTIALS: &str = "/meta-data/iam/security-credentials/";
+/// The longest answer that is looked at for the end of credentials.
+const CREDENTIALS_MAX: usize = 64 * 1024;
+
+/// Whether the host's own credentials are asked for.
+pub fn gives_credentials(path: &HostPath) -> bool {
+    let role = path.as_str().split_once(CREDENTIALS).map(|(_, role)| role);
+    role.is_some_and(|role| !role.is_empty())
+}
+
+/// When the host's own credentials end that an answer carries; `None` where it does not say so in the
+/// words of AWS.
+pub fn end_of_credentials(answer: &Answer) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(rename = "Expiration")]
+        expiration: String,
+    }
+    let Body::Secret(body) = &answer.body else { return None };
+    let bytes = Some(body.expose()).filter(|bytes| bytes.len() <= CREDENTIALS_MAX)?;
+    serde_json::from_slice::<Part>(bytes).ok()?.expiration.parse().ok()
+}
+
 /// The host's own credentials change and must not outlive their renewal here.
 fn keeps(path: &HostPath) -> bool {
     !path.as_str().contains("/iam") && !path.as_str().contains("/identity-credentials")
@@ -248,10 +274,15 @@ mod tests {
     }
 
     fn path(name: &str) -> HostPath {
-        let (facts, allow) = (Facts::default(), AllowList::parse(["meta-data/**"]).unwrap());
+        allowed(&format!("meta-data/placement/{name}"))
+    }
+
+    fn allowed(rest: &str) -> HostPath {
+        let allow = AllowList::parse(["meta-data/**", "meta-data/iam/**"]).unwrap();
+        let facts = Facts::default();
         let subject = Subject { workload: "w", role: None, v1: true, facts: &facts, allow: &allow };
         let key = TokenKey::new(&SecretKey::new([7; 32]), [1; 16]);
-        let target = format!("/latest/meta-data/placement/{name}");
+        let target = format!("/latest/{rest}");
         let request = Request::new("GET", &target, []);
         let decision = decide(Door::Instance, &request, &subject, &key, Duration::ZERO, [0; 16]);
         match decision.step {
@@ -292,6 +323,31 @@ mod tests {
     fn asks(asking: &mut JoinSet<u16>, host: &Arc<Host>, name: &str) {
         let (host, path) = (Arc::clone(host), path(name));
         asking.spawn(async move { host.answer(&path, None).await.status });
+    }
+
+    #[track_caller]
+    fn check_end(body: &str, expected: Option<&str>) {
+        let body = Arc::new(SecretBytes::new(body.as_bytes().to_vec()));
+        let end = end_of_credentials(&metadata::answer_host(200, None, body, None));
+        assert_eq!(end.map(|end| end.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn the_end_of_the_hosts_own_credentials_is_read_where_it_is_told() {
+        let told =
+            r#"{"Code":"Success","SecretAccessKey":"s","Expiration":"2026-01-02T03:04:05Z"}"#;
+        check_end(told, Some("2026-01-02T03:04:05Z"));
+        check_end(r#"{"Expiration":"soon"}"#, None);
+        check_end(r#"{"Code":"Success"}"#, None);
+        check_end("host-role", None);
+        check_end(&format!("{told}{}", " ".repeat(CREDENTIALS_MAX)), None);
+    }
+
+    #[test]
+    fn only_the_path_of_a_role_gives_credentials() {
+        assert!(gives_credentials(&allowed("meta-data/iam/security-credentials/host-role")));
+        assert!(!gives_credentials(&allowed("meta-data/iam/security-credentials")));
+        assert!(!gives_credentials(&allowed("meta-data/iam/info")));
     }
 
     #[tokio::test]

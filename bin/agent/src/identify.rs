@@ -117,6 +117,12 @@ impl Kernel {
         Self { cgroups, containers, known: Mutex::default() }
     }
 
+    /// Whether a cgroup is there still. Where there is no hierarchy nobody knows, and it is taken to be.
+    pub fn has(&self, path: &CgroupPath) -> bool {
+        let known = self.cgroups.as_ref().map(|cgroups| cgroups.at(path.as_str()));
+        !matches!(known, Some(Ok(None)))
+    }
+
     async fn collect(
         &self,
         engine: &Engine,

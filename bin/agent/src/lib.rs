@@ -9,6 +9,7 @@ pub mod budget;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod counters;
 pub mod engine;
 pub mod environment;

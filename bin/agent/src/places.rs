@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -16,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use workload::{CgroupPath, Evidence, Namespace, Workload};
 
 use crate::{
-    clock,
+    clock, control,
     engine::Standing,
     identify::{Kernel, Origin, protocol},
     serve::Server,
@@ -33,6 +36,8 @@ pub struct Places {
     runtime: tokio::runtime::Handle,
     open: Mutex<BTreeMap<String, Place>>,
     unserved: Mutex<Unserved>,
+    /// Whether all was tried that was there when the agent started: what comes later, came.
+    looked: AtomicBool,
     /// Why the watched folder cannot be looked at, while it cannot.
     blind: Mutex<Option<String>>,
 }
@@ -45,6 +50,8 @@ struct Place {
     listeners: Listeners,
     accepting: Vec<JoinHandle<()>>,
     workload: Option<Workload>,
+    /// Whether it came while the agent watched.
+    came: bool,
 }
 
 /// How a namespace came to be served.
@@ -128,6 +135,7 @@ impl Places {
             runtime,
             open: Mutex::default(),
             unserved: Mutex::default(),
+            looked: AtomicBool::new(false),
             blind: Mutex::default(),
         }
     }
@@ -158,10 +166,12 @@ impl Places {
             namespace.run(|| Redirect::inside(self.plan.port).install())??;
         }
         let accepting = self.accept(namespace, &evidence, &mut listeners)?;
-        let mut place = Place { evidence, how, listeners, accepting, workload: None };
+        let came = how == How::Watched && self.looked.load(Ordering::Acquire);
+        let mut place = Place { evidence, how, listeners, accepting, workload: None, came };
         place.workload = self.prefetch(&place.evidence);
         let summary = place.summary();
         open.insert(name.to_owned(), place);
+        self.tell(&open);
         Ok(summary)
     }
 
@@ -218,6 +228,9 @@ impl Places {
             let looked = places.look(&mut watch);
             places.retry();
             let due = locked(&places.unserved).next_due();
+            if looked {
+                places.looked.store(true, Ordering::Release);
+            }
             drop(places);
             if looked {
                 backoff = Backoff::default();
@@ -341,19 +354,32 @@ impl Places {
     /// After a reload: namespaces that name another workload now, or none, forget the old one's lease,
     /// and what they name now is fetched before it asks.
     pub fn judge_again(&self) {
-        for place in self.open().values_mut() {
+        let mut open = self.open();
+        for place in open.values_mut() {
             let workload = self.prefetch(&place.evidence);
             if let Some(old) = place.workload.take_if(|old| workload.as_ref() != Some(old)) {
                 self.server.engine.gone(&old);
             }
             place.workload = workload;
         }
+        self.tell(&open);
+    }
+
+    /// Tells the line to the server what is served now.
+    fn tell(&self, open: &BTreeMap<String, Place>) {
+        let Some(control) = &self.server.control else { return };
+        let place =
+            |place: &Place| control::Place { workload: place.workload.clone(), came: place.came };
+        let places = open.iter().map(|(name, open)| (name.clone(), place(open))).collect();
+        control.places(&self.server.engine, &places);
     }
 
     fn take(&self, name: &str, how: How) -> Option<Place> {
         let mut open = self.open();
         let there = open.get(name).is_some_and(|place| place.how == how);
-        if there { open.remove(name) } else { None }
+        let taken = if there { open.remove(name) } else { None };
+        self.tell(&open);
+        taken
     }
 
     /// Closes the doors; when it returns, requests are refused. The addresses stay, so that nobody else

@@ -6,13 +6,15 @@ use std::{
 };
 
 use disk::{DiskError, Folder};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     clock,
     config::{Config, ConfigError},
+    control::Obeyed,
     fetch::Fetcher,
-    settings::{Settings, Started},
+    settings::{Settings, Standing, Started},
 };
 
 /// Reads the agent's file again.
@@ -77,11 +79,25 @@ impl Reloader {
             let ring = ring.ok_or_else(|| ReloadError::NoKeys(self.folder.path().to_owned()))?;
             *signer.keys.write().unwrap_or_else(PoisonError::into_inner) = ring;
         }
-        let bindings = settings.config.bindings.len();
+        // Orders are not the file's: they stay.
+        let settings = match &engine.settings().standing {
+            Some(Standing { orders, at }) => settings.obeying(orders, *at, generation),
+            None => settings,
+        };
+        let bindings = settings.bindings();
         let needs_restart = needs_restart(&self.start.config, &settings.config);
         engine.reload(clock::now(), settings);
         fetcher.nudge.notify_one();
         Ok(Reloaded { generation, bindings, needs_restart })
+    }
+
+    /// Puts orders of the server in force, as they stand at a time, with the file that is in force.
+    pub fn obey(&self, orders: &Arc<Obeyed>, at: Timestamp) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = &self.fetcher.engine;
+        let old = engine.settings();
+        engine.reload(clock::now(), old.obeying(orders, at, old.generation + 1));
+        self.fetcher.nudge.notify_one();
     }
 }
 
@@ -103,6 +119,8 @@ fn needs_restart(start: &Config, new: &Config) -> Vec<&'static str> {
     let issuer = |config: &Config| {
         config.issuer.as_ref().map(|section| (section.url.get_ref().clone(), section.allow_http))
     };
+    let server =
+        |config: &Config| config.server.as_ref().map(|section| section.get_ref().addresses.clone());
     [
         ("data", start.data != new.data),
         ("region", start.region != new.region),
@@ -110,6 +128,7 @@ fn needs_restart(start: &Config, new: &Config) -> Vec<&'static str> {
         ("host.metadata", start.host.metadata != new.host.metadata),
         ("sts", start.sts != new.sts),
         ("issuer", issuer(start) != issuer(new)),
+        ("server", server(start) != server(new)),
         ("log", start.log != new.log),
         ("admin", start.admin != new.admin),
         ("docker", start.docker != new.docker),

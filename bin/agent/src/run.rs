@@ -29,6 +29,7 @@ use crate::{
     budget::TOTAL_MAX,
     clock,
     config::{Config, ConfigError, IssuerSection, OnStop, SigningAlgorithm},
+    control::{Control, Line, line::OpenError},
     engine::{Engine, Standing},
     explain,
     fetch::{Fetcher, Signer},
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The issuer's address is wrong.
     #[error("[issuer] url: {0}")]
     Issuer(#[from] InvalidIssuerUrl),
+    /// The server's orders cannot be followed.
+    #[error(transparent)]
+    Control(#[from] OpenError),
     /// A socket cannot be opened.
     #[error("cannot listen at {at}: {source}")]
     Listen {
@@ -86,7 +90,9 @@ pub enum StartError {
 
 /// A running agent.
 struct Agent {
-    reloader: Reloader,
+    reloader: Arc<Reloader>,
+    /// The line to the server, where the file names one.
+    control: Option<Arc<Control>>,
     engine: Arc<Engine>,
     fetcher: Arc<Fetcher>,
     server: Arc<Server>,
@@ -147,8 +153,20 @@ impl Agent {
         settings: Settings,
         log: AccessLog,
     ) -> Result<Arc<Self>, StartError> {
-        let config = &settings.config;
+        let config = Arc::clone(&settings.config);
+        let config = config.as_ref();
         let folder = Folder::open(&config.data)?;
+        let control = match &config.server {
+            Some(section) => {
+                let addresses = &section.get_ref().addresses;
+                Some(Arc::new(Control::open(Folder::open(&config.data)?, addresses)?))
+            }
+            None => None,
+        };
+        let settings = match control.as_ref().and_then(|control| control.look()) {
+            Some((orders, at)) => settings.obeying(&orders, at, settings.generation),
+            None => settings,
+        };
         let boot_id = linux::clock::boot_id()
             .map_err(|source| StartError::File { what: "the boot id".to_owned(), source })?;
         let tokens = TokenKey::new(&folder.secret_key("token.key")?, boot_id);
@@ -175,6 +193,7 @@ impl Agent {
             engine: Arc::clone(&engine),
             sts,
             signer,
+            control: control.clone(),
             nudge: Arc::clone(&nudge),
             leases_changed,
         });
@@ -182,15 +201,16 @@ impl Agent {
             engine: Arc::clone(&engine),
             log,
             host,
+            control: control.clone(),
             nudge,
             leases_changed: changes,
             budget: Arc::default(),
         });
         let places =
             Arc::new(Places::new(Arc::clone(&server), Arc::clone(&kernel), plan, connections_max));
-        let reloader = Reloader::new(path.to_owned(), folder, Arc::clone(&fetcher));
+        let reloader = Arc::new(Reloader::new(path.to_owned(), folder, Arc::clone(&fetcher)));
         let runtime = tokio::runtime::Handle::current();
-        Ok(Arc::new(Self { reloader, engine, fetcher, server, kernel, places, runtime }))
+        Ok(Arc::new(Self { reloader, control, engine, fetcher, server, kernel, places, runtime }))
     }
 
     async fn serve(self: &Arc<Self>) -> Result<(), StartError> {
@@ -209,6 +229,9 @@ impl Agent {
         if tokio::time::timeout(FIRST_LOOK, seen).await.is_err() {
             report("not every namespace was tried yet; the agent goes on without waiting");
         }
+        if let Some(line) = self.line() {
+            tasks.spawn(line.run());
+        }
         notify_supervisor("READY=1");
         self.until_told_to_stop(signals).await;
         notify_supervisor("STOPPING=1");
@@ -218,6 +241,23 @@ impl Agent {
         // Best effort: a socket file without an agent is found out by the next start.
         let _ = std::fs::remove_file(&config.admin.socket);
         Ok(())
+    }
+
+    /// What keeps the agent and its server at one.
+    fn line(&self) -> Option<Line> {
+        let control = Arc::clone(self.control.as_ref()?);
+        if self.engine.settings().development.is_some() {
+            control.saw(&self.engine, &self.engine.vouched());
+        }
+        Some(Line {
+            control,
+            engine: Arc::clone(&self.engine),
+            reloader: Arc::clone(&self.reloader),
+            places: Arc::clone(&self.places),
+            kernel: Arc::clone(&self.kernel),
+            nudge: Arc::clone(&self.fetcher.nudge),
+            seed: u64::from_le_bytes(first_eight(crate::fetch::random())),
+        })
     }
 
     /// Serves what is in the watched folder. The answer comes when all that is there now was tried.
@@ -412,7 +452,7 @@ impl Agent {
         let settings = self.engine.settings();
         let mut status = json!({
             "generation": settings.generation,
-            "bindings": settings.config.bindings.len(),
+            "bindings": settings.bindings(),
             "namespaces": self.places.summaries(),
             "unserved": self.places.unserved(),
             "watch_fault": self.places.blind(),
@@ -423,6 +463,9 @@ impl Agent {
         });
         if let Value::Object(status) = &mut status {
             status.append(&mut status::leases(&self.engine, clock::now()));
+            if let Some(control) = &self.control {
+                status.insert("server".to_owned(), control.status());
+            }
         }
         status
     }

@@ -31,9 +31,10 @@ use crate::{
     access::{self, AccessLog},
     budget::{Budget, Holder},
     clock,
+    control::Control,
     engine::{Caller, Engine, Progress, Seen, Standing, Wanted},
     fetch,
-    host::Host,
+    host::{self, Host},
     identify::{Identity, Origin},
 };
 
@@ -62,6 +63,8 @@ pub struct Server {
     pub log: AccessLog,
     /// The host's own metadata service, for allow-listed paths.
     pub host: Host,
+    /// The line to the server, where there is one: it is told what went to whom.
+    pub control: Option<Arc<Control>>,
     /// Wakes the task that fetches leases.
     pub nudge: Arc<Notify>,
     /// Changes whenever a lease does.
@@ -106,6 +109,7 @@ impl Server {
         let accepted = Instant::now();
         let Identity { caller, door, uid } = origin.identify(&self.engine, &stream, peer).await;
         let judged_in = accepted.elapsed();
+        self.saw(&caller);
         let Some(_share) = self.budget.share(Holder::of(&caller, uid)) else {
             return self.over_budget(&caller);
         };
@@ -129,6 +133,12 @@ impl Server {
         if served.is_err() {
             // Abandoned, too slow, or not HTTP: hyper has answered what can be answered.
             self.engine.counters.broken_connection();
+        }
+    }
+
+    fn saw(&self, caller: &Caller) {
+        if let Some(control) = &self.control {
+            control.saw(&self.engine, caller);
         }
     }
 
@@ -160,11 +170,13 @@ struct Connection {
 impl Connection {
     async fn answer(&mut self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        self.server.engine.refresh(&mut self.caller);
+        if self.server.engine.refresh(&mut self.caller) {
+            self.server.saw(&self.caller);
+        }
         let (progress, mut seen) = self.ask(&request);
-        let from_host = match &progress {
-            Progress::Host(_, left) => Some(*left),
-            Progress::Answer(_) | Progress::Wait(_) => None,
+        let (from_host, hosts_own) = match &progress {
+            Progress::Host(path, left) => (Some(*left), host::gives_credentials(path)),
+            Progress::Answer(_) | Progress::Wait(_) => (None, false),
         };
         let method = known_method(request.method().as_str());
         let waiting = Waiting { connection: self, method, class: seen.class, started };
@@ -175,6 +187,15 @@ impl Connection {
         }
         if !self.record(method, answer.status, &seen, started) {
             self.server.withhold(&mut answer, &mut seen, from_host);
+        }
+        if let Some(control) = &self.server.control {
+            match &seen.lease {
+                Some(lease) => control.served(&self.caller, lease),
+                None if hosts_own && answer.status == 200 => {
+                    control.passed(&self.caller, host::end_of_credentials(&answer));
+                }
+                None => {}
+            }
         }
         respond(answer)
     }

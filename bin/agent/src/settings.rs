@@ -6,13 +6,17 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use credentials::{Binding, BindingFault, Bindings, Source, Switch, policy::FETCH_MAX};
 use issuer::IssuerUrl;
+use jiff::Timestamp;
 use metadata::{AllowList, Facts};
 use toml::Spanned;
 use workload::{Conditions, InvalidRule, Kind, Rule, Rules, Workload};
 
-use crate::config::{
-    self, BindingSection, ConditionsSection, Config, ConfigError, HostSection, Place, SourceKind,
-    SwitchPosition,
+use crate::{
+    config::{
+        self, BindingSection, ConditionsSection, Config, ConfigError, HostSection, Place,
+        SourceKind, SwitchPosition,
+    },
+    control::Obeyed,
 };
 
 /// What workloads may read of the host without its being named: what an SDK or an agent of the
@@ -43,14 +47,28 @@ pub struct Settings {
     pub facts: Facts,
     /// What of the host workloads may read.
     pub allow: AllowList,
-    /// Who is behind the development listeners.
+    /// Who is behind the development listeners; none where nothing is bound to them.
     pub development: Option<Development>,
+    /// What the server orders; none in standalone mode, and before there are any orders.
+    pub standing: Option<Standing>,
     /// Whether a rule looks at labels, so that containers must be asked for.
     pub needs_labels: bool,
     /// Whether a rule may look at addresses.
     pub trust_addresses: bool,
     /// The file as it was written, for what only a restart can change.
-    pub config: Config,
+    pub config: Arc<Config>,
+    /// Who is behind the development listeners, by the file alone.
+    vouched: Option<Workload>,
+}
+
+/// The orders in force, and the time at which they were looked at. Positions that end by themselves
+/// end with the next settings, so that all who hold these decide alike.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The orders.
+    pub orders: Arc<Obeyed>,
+    /// When they were looked at.
+    pub at: Timestamp,
 }
 
 /// What a running agent was started with. A binding that needs more has to wait for a restart.
@@ -69,6 +87,14 @@ pub struct BoundRole {
     pub binding: Binding,
     /// Its role's ARN as text.
     pub role_text: String,
+}
+
+impl BoundRole {
+    /// A binding in force.
+    pub fn new(binding: Binding) -> Self {
+        let role_text = binding.role.to_string();
+        Self { binding, role_text }
+    }
 }
 
 /// The workload behind the development listeners.
@@ -112,8 +138,7 @@ impl Settings {
         let bindings = bindings(&config, place)?;
         let (mut rules, mut by_rule, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (section, binding) in config.bindings.iter().zip(bindings.iter()) {
-            let role_text = binding.role.to_string();
-            let bound = Arc::new(BoundRole { binding: binding.clone(), role_text });
+            let bound = Arc::new(BoundRole::new(binding.clone()));
             let rule = rule(section, &config, development.as_ref());
             if let Some(rule) = rule.map_err(|flaw| flaw.at(place, section.span().start))? {
                 rules.push(rule);
@@ -121,6 +146,7 @@ impl Settings {
             }
             all.push(bound);
         }
+        check_server(&config, place)?;
         check_sources(&config, place)?;
         check_issuer(&config, place)?;
         check_numbers(&config, place)?;
@@ -132,9 +158,57 @@ impl Settings {
             by_rule,
             facts: facts(&config.host, &config, place)?,
             allow: allow(&config.host, place)?,
-            development: resolve(development, &all, place)?,
-            config,
+            development: match config.server {
+                // Its binding comes with the orders.
+                Some(_) => None,
+                None => resolve(development.clone(), &all, place)?,
+            },
+            standing: None,
+            vouched: development,
+            config: Arc::new(config),
         })
+    }
+
+    /// The same file with orders of the server, as they stand at a time.
+    #[must_use]
+    pub fn obeying(&self, orders: &Arc<Obeyed>, at: Timestamp, generation: u64) -> Self {
+        let bound = orders.bound.iter();
+        let development = self.vouched.as_ref().and_then(|workload| {
+            let bound = bound.clone().find(|bound| is_bound(&bound.binding, workload))?;
+            Some(Development { workload: workload.clone(), bound: Arc::clone(bound) })
+        });
+        Self {
+            generation,
+            rules: Rules::new(orders.rules.clone()),
+            by_rule: bound.cloned().collect(),
+            facts: self.facts.clone(),
+            allow: self.allow.clone(),
+            development,
+            needs_labels: orders.needs_labels,
+            trust_addresses: self.trust_addresses,
+            standing: Some(Standing { orders: Arc::clone(orders), at }),
+            config: Arc::clone(&self.config),
+            vouched: self.vouched.clone(),
+        }
+    }
+
+    /// How many bindings are in force.
+    pub fn bindings(&self) -> usize {
+        let ordered = self.standing.as_ref().map(|standing| standing.orders.bound.len());
+        ordered.unwrap_or(self.config.bindings.len())
+    }
+
+    /// Where the credentials of a workload come from that is bound so.
+    pub fn switch_of(&self, bound: &BoundRole, workload: &Workload) -> Switch {
+        match &self.standing {
+            Some(Standing { orders, at }) => orders.decide(workload, *at),
+            None => bound.binding.switch,
+        }
+    }
+
+    /// The binding of a workload, whatever its switch says.
+    pub fn bound_to(&self, workload: &Workload) -> Option<&Arc<BoundRole>> {
+        self.bound().find(|bound| is_bound(&bound.binding, workload))
     }
 
     /// All bindings that a rule leads to.
@@ -316,10 +390,7 @@ fn resolve(
     place: Place<'_>,
 ) -> Result<Option<Development>, ConfigError> {
     let Some(workload) = workload else { return Ok(None) };
-    let bound = all.iter().find(|bound| {
-        bound.binding.application == workload.application
-            && bound.binding.environment == workload.environment
-    });
+    let bound = all.iter().find(|bound| is_bound(&bound.binding, &workload));
     let missing = || {
         let (application, environment) = (&workload.application, &workload.environment);
         place.key(
@@ -329,6 +400,28 @@ fn resolve(
     };
     let bound = Arc::clone(bound.ok_or_else(missing)?);
     Ok(Some(Development { workload, bound }))
+}
+
+/// Whether a binding is of the workload's application and environment.
+fn is_bound(binding: &Binding, workload: &Workload) -> bool {
+    binding.application == workload.application && binding.environment == workload.environment
+}
+
+/// With a server, what it says cannot be said here as well: which of the two would hold?
+fn check_server(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
+    if config.server.is_none() {
+        return Ok(());
+    }
+    if let Some(section) = &config.issuer {
+        let reason = "[issuer] cannot stand beside [server]: the server signs tokens, and no key of \
+                      an issuer is on a host; remove one of the two";
+        return Err(place.at(section.url.span().start, &reason));
+    }
+    config.bindings.first().map_or(Ok(()), |section| {
+        let reason = "[[binding]] cannot stand beside [server]: bindings come from the server; \
+                      propose it there with `rolecall bind propose`";
+        Err(place.at(section.span().start, &reason))
+    })
 }
 
 fn check_sources(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {

@@ -21,6 +21,7 @@ impl Pace {
             FetchError::Throttled | FetchError::Clock(_) => THROTTLED,
             FetchError::Denied { .. }
             | FetchError::HostDenied { .. }
+            | FetchError::Refused { .. }
             | FetchError::Misconfigured(_) => REPAIR,
         }
     }

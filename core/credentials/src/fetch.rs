@@ -102,6 +102,15 @@ pub enum FetchError {
     /// The host's operator: the binding or the source is set up wrongly.
     #[error("the binding or its source is set up wrongly: {0}")]
     Misconfigured(String),
+    /// Whoever runs the server, by its own word: it gives this host no token for the workload. The
+    /// server's words name the host and its groups, so they are for the operator alone.
+    #[error("the server refuses a token (`{kind}`): {message}")]
+    Refused {
+        /// The kind of problem, such as `placement-refused`.
+        kind: String,
+        /// The server's words.
+        message: String,
+    },
     /// The host's operator: the host's clock is so wrong that the source refuses what we sign.
     #[error("the host's clock is wrong: {0}")]
     Clock(String),
@@ -124,7 +133,7 @@ impl FetchError {
         match self {
             Self::Throttled | Self::Unavailable(_) => Actor::Nobody,
             Self::Denied { .. } | Self::HostDenied { .. } => Actor::RoleOwner,
-            Self::Misconfigured(_) | Self::Clock(_) => Actor::Operator,
+            Self::Misconfigured(_) | Self::Refused { .. } | Self::Clock(_) => Actor::Operator,
         }
     }
 }

@@ -103,6 +103,14 @@ impl Folder {
     /// # Errors
     /// When the file cannot be read, is exposed, or is longer than 64 KiB.
     pub fn read(&self, name: &str) -> Result<Option<SecretBytes>, DiskError> {
+        self.read_up_to(name, FILE_MAX)
+    }
+
+    /// The bytes of the file `name`, which may have `most` of them; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is exposed, or is longer.
+    pub fn read_up_to(&self, name: &str, most: u64) -> Result<Option<SecretBytes>, DiskError> {
         let path = self.path.join(name);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -111,11 +119,11 @@ impl Folder {
         };
         private(&path)?;
         let mut bytes = Vec::with_capacity(4096);
-        let read = file.take(FILE_MAX + 1).read_to_end(&mut bytes);
+        let read = file.take(most + 1).read_to_end(&mut bytes);
         let bytes = SecretBytes::new(bytes);
         read.map_err(|error| self.io("read", name, error))?;
-        if bytes.expose().len() as u64 > FILE_MAX {
-            let reason = format!("it is longer than {FILE_MAX} bytes");
+        if bytes.expose().len() as u64 > most {
+            let reason = format!("it is longer than {most} bytes");
             return Err(DiskError::Damaged { path, reason });
         }
         Ok(Some(bytes))
@@ -138,6 +146,19 @@ impl Folder {
             File::open(&self.path)?.sync_all()
         })();
         written.map_err(|error| self.io("write", name, error))
+    }
+
+    /// Removes the file `name`. Says whether there was one.
+    ///
+    /// # Errors
+    /// When it cannot be removed for good.
+    pub fn remove(&self, name: &str) -> Result<bool, DiskError> {
+        match fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            removed => removed.map_err(|error| self.io("remove", name, error))?,
+        }
+        let folder = File::open(&self.path).and_then(|folder| folder.sync_all());
+        folder.map(|()| true).map_err(|error| self.io("remove", name, error))
     }
 
     fn io(&self, act: &'static str, name: &str, source: io::Error) -> DiskError {
@@ -179,6 +200,24 @@ mod tests {
         let key = folder.secret_key("token.key").unwrap();
         assert!(folder.secret_key("token.key").unwrap() == key);
         assert!(folder.secret_key("other.key").unwrap() != key);
+    }
+
+    #[test]
+    fn a_removed_file_is_gone_and_can_be_removed_again() {
+        let (_place, folder) = folder();
+        folder.write("a", b"here").unwrap();
+        assert!(folder.remove("a").unwrap());
+        assert!(folder.read("a").unwrap().is_none());
+        assert!(!folder.remove("a").unwrap());
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_length_that_it_may_have() {
+        let (_place, folder) = folder();
+        folder.write("a", b"four").unwrap();
+        assert!(folder.read_up_to("a", 4).unwrap().is_some());
+        let error = folder.read_up_to("a", 3).unwrap_err().to_string();
+        assert!(error.contains("longer than 3 bytes"), "{error}");
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl World<'_> {
             let verdict = match &standing {
                 Standing::Known(known) if known.id != place.id => Some(known.id.clone()),
                 Standing::Known(known) => {
-                    let on = known.bound.binding.switch == credentials::Switch::On;
+                    let on = known.switch == credentials::Switch::On;
                     on.then(|| known.bound.role_text.clone())
                 }
                 Standing::Refused(_) => None,

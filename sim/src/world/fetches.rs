@@ -149,6 +149,7 @@ const fn refusal(error: &FetchError) -> Brought<'static> {
         FetchError::Denied { .. }
         | FetchError::HostDenied { .. }
         | FetchError::Misconfigured(_)
+        | FetchError::Refused { .. }
         | FetchError::Clock(_) => Brought::Denied,
         FetchError::Throttled | FetchError::Unavailable(_) => Brought::Nothing,
     }
