@@ -82,7 +82,7 @@ fn a_misspelt_key_is_an_error_that_lists_the_right_ones() {
     check_more(
         "[logs]\n",
         ":11:2: unknown field `logs`, expected one of `data`, `region`, \
-        `metadata`, `host`, `sts`, `issuer`, `log`, `admin`, `docker`, `binding`",
+        `metadata`, `host`, `sts`, `issuer`, `server`, `log`, `admin`, `docker`, `binding`",
     );
 }
 
@@ -375,5 +375,40 @@ fn a_good_file_is_told_back_as_it_was_understood() {
 fn for_people_the_same_is_text() {
     let finished = read(GOOD, &["check"]).success().unwrap();
     assert!(finished.stdout.contains("role: arn:aws:iam::222222222222:role/orders\n"));
-    assert!(finished.stdout.ends_with("file: right\n"), "{}", finished.stdout);
+    assert!(finished.stdout.contains("file: right\n"), "{}", finished.stdout);
+}
+
+/// A file that names a server, with more lines from line 5 on.
+#[track_caller]
+fn check_joined(lines: &str, says: &str) {
+    let joined =
+        "region = \"eu-central-1\"\n\n[server]\naddresses = [\"https://one.example:8443\"]\n";
+    check_text(&format!("{joined}{lines}"), says);
+}
+
+#[test]
+fn what_a_server_says_cannot_be_said_in_the_file_as_well() {
+    check_joined(
+        &GOOD[GOOD.find("[[binding]]").unwrap()..],
+        ":5:1: [[binding]] cannot stand beside [server]: bindings come from the server; propose it there \
+         with `rolecall bind propose`",
+    );
+    check_joined(
+        "[issuer]\nurl = \"https://issuer.example.com\"\n",
+        ":6:7: [issuer] cannot stand beside [server]: the server signs tokens, and no key of an issuer is \
+         on a host; remove one of the two",
+    );
+}
+
+#[test]
+fn a_server_must_have_an_address_that_is_one() {
+    check_joined("address = \"x\"\n", ":5:1: unknown field `address`, expected `addresses`");
+    let server =
+        |addresses: &str| format!("region = \"eu-central-1\"\n[server]\naddresses = {addresses}\n");
+    check_text(&server("[]"), ":3:13: `addresses` must name at least one address");
+    check_text(
+        &server("[\"http://one.example\"]"),
+        ":3:13: a server's address looks like `https://rolecall.example.com:8443`, not like \
+         `http://one.example`",
+    );
 }

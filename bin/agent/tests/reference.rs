@@ -36,13 +36,15 @@ fn check(heading: &str, section: &str, but: &[&str]) {
 
 #[test]
 fn the_reference_has_every_key_of_the_file_and_no_other() {
-    let sections = ["metadata", "host", "sts", "issuer", "log", "admin", "docker", "binding"];
+    let sections =
+        ["metadata", "host", "sts", "issuer", "server", "log", "admin", "docker", "binding"];
     check("## The file itself", "", &sections);
     check("## `[metadata]`", "[metadata]", &["redirect"]);
     check("### `[metadata.redirect]`", "[metadata.redirect]", &[]);
     check("## `[host]`", "[host]", &[]);
     check("## `[sts]`", "[sts]", &[]);
     check("## `[issuer]`", "[issuer]", &[]);
+    check("## `[server]`", "[server]", &[]);
     check("## `[log]`", "[log]", &[]);
     check("## `[admin]`", "[admin]", &[]);
     check("## `[docker]`", "[docker]", &[]);

@@ -203,6 +203,7 @@ fn reloads_that_cross_come_one_after_the_other() {
         engine: Arc::new(Engine::new(settings, tokens, 7)),
         sts: runtime.block_on(Sts::new(&sts)),
         signer: None,
+        control: None,
         nudge: Arc::default(),
         leases_changed: tokio::sync::watch::channel(0).0,
     });

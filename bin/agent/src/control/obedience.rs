@@ -328,3 +328,254 @@ fn position(ordered: OrderedPosition) -> Position {
         expires,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::orders::OrderedBinding;
+    use ring::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// Somebody who signs orders.
+    struct Signer {
+        kid: &'static str,
+        pair: EcdsaKeyPair,
+    }
+
+    impl Signer {
+        fn new(kid: &'static str) -> Self {
+            let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+            let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+            Self { kid, pair: EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).unwrap() }
+        }
+
+        fn jwk(&self) -> Jwk {
+            let point = self.pair.public_key().as_ref();
+            let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            let (x, y) = (text(&point[1..33]), text(&point[33..]));
+            let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": self.kid, "x": x, "y": y });
+            jwk.as_object().unwrap().clone()
+        }
+
+        fn sign(&self, text: &str) -> SignedOrders {
+            let message = SignedOrders::message(text);
+            let signature = self.pair.sign(&SystemRandom::new(), &message).unwrap();
+            SignedOrders {
+                orders: text.to_owned(),
+                key: self.kid.to_owned(),
+                signature: URL_SAFE_NO_PAD.encode(signature),
+            }
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn now(boot: u64, wall: i64) -> Now {
+        Now { boot: Duration::from_secs(boot), wall: at(wall) }
+    }
+
+    fn binding(role: &str) -> OrderedBinding {
+        serde_json::from_value(json!({
+            "application": "orders", "environment": "prod", "version": 3,
+            "role": format!("arn:aws:iam::222222222222:role/{role}"),
+            "audience": "sts.amazonaws.com", "duration_minutes": 30,
+            "match": { "netns": "orders-*" },
+        }))
+        .unwrap()
+    }
+
+    /// On for everybody, until then.
+    fn on(id: u64, expires: Option<i64>) -> OrderedPosition {
+        serde_json::from_value(json!({
+            "id": id, "scope": {}, "position": "on", "percent": 100, "set": at(0),
+            "expires": expires.map(at), "reason": "a reason",
+        }))
+        .unwrap()
+    }
+
+    fn orders(revision: u64, positions: Vec<OrderedPosition>) -> Orders {
+        Orders {
+            host: "h1".to_owned(),
+            revision,
+            issued: at(1000),
+            region: None,
+            labels: BTreeMap::new(),
+            bindings: vec![binding("orders")],
+            positions,
+        }
+    }
+
+    fn obedience(signer: &Signer) -> Obedience {
+        Obedience::new("h1".to_owned(), OrdersKeys::read(&[signer.jwk()]).unwrap())
+    }
+
+    /// Obeys orders that must be obeyed, and says whether settings follow.
+    fn obey(obedience: &mut Obedience, signer: &Signer, orders: &Orders, now: Now) -> bool {
+        let judged = obedience.judge(&signer.sign(&orders.to_text().unwrap())).unwrap();
+        obedience.obey(now, judged)
+    }
+
+    fn switch(obedience: &mut Obedience, now: Now) -> Switch {
+        let (orders, at) = obedience.look(now).unwrap();
+        orders.decide(&"orders/prod/1".parse().unwrap(), at)
+    }
+
+    /// Orders are not obeyed, and those that were in force stay.
+    #[track_caller]
+    fn check(offered: impl FnOnce(&Signer) -> SignedOrders, why: &str) {
+        let signer = Signer::new("k1");
+        let mut obedience = obedience(&signer);
+        obey(&mut obedience, &signer, &orders(5, vec![on(1, None)]), now(0, 1000));
+        let refused = obedience.judge(&offered(&signer)).unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+        assert_eq!(obedience.held().unwrap().revision, 5);
+    }
+
+    #[test]
+    fn orders_that_the_server_did_not_sign_are_not_obeyed() {
+        let text = || orders(6, Vec::new()).to_text().unwrap();
+        check(|_| Signer::new("k1").sign(&text()), "signature is wrong");
+        check(
+            |_| Signer::new("k2").sign(&text()),
+            "the key `k2`, which this host was never told of",
+        );
+        check(
+            |signer| SignedOrders { orders: text().replace("30", "31"), ..signer.sign(&text()) },
+            "signature is wrong",
+        );
+        check(
+            |signer| SignedOrders { signature: "!".to_owned(), ..signer.sign(&text()) },
+            "signature is wrong",
+        );
+        // A signature over something else that the same key signed.
+        check(
+            |signer| {
+                let signature = signer.pair.sign(&SystemRandom::new(), text().as_bytes()).unwrap();
+                let signature = URL_SAFE_NO_PAD.encode(signature);
+                SignedOrders { orders: text(), key: "k1".to_owned(), signature }
+            },
+            "signature is wrong",
+        );
+    }
+
+    #[test]
+    fn orders_for_another_host_or_not_newer_are_not_obeyed() {
+        let sign = |orders: Orders| move |signer: &Signer| signer.sign(&orders.to_text().unwrap());
+        check(sign(Orders { host: "h2".to_owned(), ..orders(6, Vec::new()) }), "for host `h2`");
+        for revision in [4, 5] {
+            let why = format!("revision is {revision}, and revision 5 is in force");
+            check(sign(orders(revision, Vec::new())), &why);
+        }
+    }
+
+    #[test]
+    fn orders_that_are_not_understood_in_full_are_not_obeyed() {
+        check(|signer| signer.sign("{}"), "cannot be read");
+        let more = |from: &str, to: &str| {
+            let text = orders(6, vec![on(1, None)]).to_text().unwrap().replacen(from, to, 1);
+            move |signer: &Signer| signer.sign(&text)
+        };
+        // A condition or a scope of a newer server.
+        check(more(r#""match":{"#, r#""match":{"tty":"x","#), "upgrade the agent");
+        check(more(r#""scope":{"#, r#""scope":{"zone":"x""#), "upgrade the agent");
+        check(more("orders-*", "orders-["), "cannot be obeyed");
+        let twice = Orders { bindings: vec![binding("a"), binding("b")], ..orders(6, Vec::new()) };
+        check(|signer| signer.sign(&twice.to_text().unwrap()), "keep one of the two");
+    }
+
+    #[test]
+    fn what_a_newer_server_says_beside_is_passed_over() {
+        let signer = Signer::new("k1");
+        let text = orders(1, Vec::new()).to_text().unwrap().replacen('{', r#"{"new":1,"#, 1);
+        assert!(obedience(&signer).judge(&signer.sign(&text)).is_ok());
+    }
+
+    #[test]
+    fn a_newer_revision_that_says_the_same_changes_nothing() {
+        let signer = Signer::new("k1");
+        let mut obedience = obedience(&signer);
+        assert!(obey(&mut obedience, &signer, &orders(5, vec![on(1, None)]), now(0, 1000)));
+        assert!(!obey(&mut obedience, &signer, &orders(6, vec![on(1, None)]), now(1, 1001)));
+        assert_eq!(obedience.held().unwrap().revision, 6);
+        assert!(obey(&mut obedience, &signer, &orders(7, vec![on(2, None)]), now(2, 1002)));
+    }
+
+    #[test]
+    fn a_position_ends_by_itself_without_any_server() {
+        let signer = Signer::new("k1");
+        let mut obedience = obedience(&signer);
+        obey(&mut obedience, &signer, &orders(5, vec![on(1, Some(1060))]), now(0, 1000));
+        assert_eq!(switch(&mut obedience, now(59, 1059)), Switch::On);
+        assert!(!obedience.is_due(now(59, 1059)));
+        assert!(obedience.is_due(now(60, 1060)));
+        assert_eq!(switch(&mut obedience, now(60, 1060)), Switch::Off);
+        assert!(!obedience.is_due(now(61, 1061)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_keeps_a_position_alive_nor_wakes_one() {
+        let signer = Signer::new("k1");
+        let mut obedience = obedience(&signer);
+        // The host's clock is a year behind all the time.
+        obey(&mut obedience, &signer, &orders(5, vec![on(1, Some(1060))]), now(0, -31_536_000));
+        assert_eq!(switch(&mut obedience, now(59, -31_535_941)), Switch::On);
+        assert!(obedience.is_due(now(60, -31_535_940)));
+        assert_eq!(switch(&mut obedience, now(60, -31_535_940)), Switch::Off);
+        // It is set right, and back again.
+        assert_eq!(switch(&mut obedience, now(61, 1061)), Switch::Off);
+        assert_eq!(switch(&mut obedience, now(62, 1002)), Switch::Off);
+        assert!(!obedience.is_due(now(62, 1002)));
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_does_no_harm_once_new_orders_come() {
+        let signer = Signer::new("k1");
+        let mut obedience = obedience(&signer);
+        obey(&mut obedience, &signer, &orders(5, vec![on(1, Some(1060))]), now(0, 31_536_000));
+        assert_eq!(switch(&mut obedience, now(1, 31_536_001)), Switch::Off);
+        obey(&mut obedience, &signer, &orders(6, vec![on(2, Some(1060))]), now(2, 1002));
+        assert_eq!(switch(&mut obedience, now(3, 1003)), Switch::On);
+    }
+
+    #[test]
+    fn after_a_restart_the_orders_on_the_disk_are_proven_anew() {
+        let signer = Signer::new("k1");
+        let signed = signer.sign(&orders(5, vec![on(1, None)]).to_text().unwrap());
+        let mut again = obedience(&signer);
+        let judged = again.judge(&signed).unwrap();
+        again.obey(now(0, 2000), judged);
+        assert_eq!(again.held().map(|held| (held.revision, held.issued)), Some((5, at(1000))));
+        assert_eq!(switch(&mut again, now(1, 2001)), Switch::On);
+        let other =
+            Obedience::new("h1".to_owned(), OrdersKeys::read(&[Signer::new("k1").jwk()]).unwrap());
+        assert_eq!(other.judge(&signed).unwrap_err(), Disobeyed::Forged);
+    }
+
+    #[test]
+    fn keys_learnt_at_a_renewal_take_the_place_of_the_old_ones() {
+        let (old, new) = (Signer::new("k1"), Signer::new("k2"));
+        let mut obedience = obedience(&old);
+        obey(&mut obedience, &old, &orders(5, Vec::new()), now(0, 1000));
+        obedience.learn(OrdersKeys::read(&[new.jwk()]).unwrap());
+        assert_eq!(obedience.held().unwrap().revision, 5);
+        let text = orders(6, Vec::new()).to_text().unwrap();
+        assert!(obedience.judge(&old.sign(&text)).is_err());
+        assert!(obedience.judge(&new.sign(&text)).is_ok());
+    }
+
+    #[test]
+    fn keys_that_are_not_for_es256_are_passed_over_and_one_must_be() {
+        let other = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k0", "x": "AA" });
+        let other = other.as_object().unwrap().clone();
+        assert_eq!(OrdersKeys::read(std::slice::from_ref(&other)), Err(InvalidKeys::None));
+        assert!(OrdersKeys::read(&[other, Signer::new("k1").jwk()]).is_ok());
+        let many = vec![Signer::new("k1").jwk(); KEYS_MAX + 1];
+        assert_eq!(OrdersKeys::read(&many), Err(InvalidKeys::TooMany));
+    }
+}

@@ -164,14 +164,13 @@ impl Workloads {
         }
     }
 
-    /// The host's own credentials were let through. They end then; where that could not be read, as late
-    /// as any do.
+    /// The host's own credentials were let through. They end then; where that could not be read, or is
+    /// past by a clock that must be wrong, as late as any do.
     pub fn passed(&mut self, now: Now, workload: &Workload, ends: Option<Timestamp>) {
         let Some(seen) = self.seen.get_mut(workload) else { return };
-        let left = ends.map_or(LIVES_MAX, |ends| {
-            let left = Duration::try_from(ends.duration_since(now.wall)).unwrap_or_default();
-            left.min(LIVES_MAX)
-        });
+        let left = ends.and_then(|ends| Duration::try_from(ends.duration_since(now.wall)).ok());
+        let left =
+            left.filter(|left| !left.is_zero()).map_or(LIVES_MAX, |left| left.min(LIVES_MAX));
         seen.asked = now.boot;
         let until = now.boot.saturating_add(left);
         if until > seen.hosts_until {
@@ -359,4 +358,180 @@ const fn wanted(switch: Switch) -> InEffect {
 fn switch_of(settings: &Settings, workload: &Workload) -> Switch {
     let bound = settings.bound_to(workload);
     bound.map_or(Switch::Off, |bound| settings.switch_of(bound, workload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60;
+
+    /// A host with one workload, whose binding stands in a file.
+    struct Host {
+        workloads: Workloads,
+        id: Workload,
+        settings: Settings,
+    }
+
+    fn now(second: u64) -> Now {
+        let wall = Timestamp::from_second(1_000_000 + second as i64).unwrap();
+        Now { boot: Duration::from_secs(second), wall }
+    }
+
+    fn settings(switch: &str) -> Settings {
+        let text = format!(
+            "region = \"eu-central-1\"\n[[binding]]\napplication = \"orders\"\nenvironment = \"prod\"\n\
+             role = \"arn:aws:iam::111122223333:role/orders\"\nsource = \"assume-role\"\n\
+             match = {{ netns = \"orders*\" }}\nswitch = \"{switch}\"\n"
+        );
+        Settings::parse("agent.toml", &text, 1).unwrap()
+    }
+
+    impl Host {
+        /// A workload that came while the agent watched, or was there before.
+        fn new(came: bool) -> Self {
+            let (id, settings) = ("orders/prod/1".parse::<Workload>().unwrap(), settings("on"));
+            let mut workloads = Workloads::default();
+            let place = Place { workload: Some(id.clone()), came };
+            let places = BTreeMap::from([("orders-1".to_owned(), place)]);
+            workloads.places(now(0), &places, &settings);
+            Self { workloads, id, settings }
+        }
+
+        fn switch(&mut self, at: u64, switch: &str) -> Vec<Workload> {
+            self.settings = settings(switch);
+            self.workloads.decide(now(at), &self.settings)
+        }
+
+        /// A lease of an hour is served for the first time.
+        fn serve(&mut self, at: u64) {
+            let lease = Lease {
+                since: now(at).wall,
+                ends: now(at + 60 * MINUTE).wall,
+                access_key_id: format!("ASIA{at}"),
+            };
+            let role = "arn:aws:iam::111122223333:role/orders".parse().unwrap();
+            let held = Held { role, lease, left: Duration::from_secs(60 * MINUTE) };
+            self.workloads.served(now(at), &self.id, held);
+        }
+
+        fn pass(&mut self, at: u64, ends: u64) {
+            self.workloads.passed(now(at), &self.id, Some(now(ends).wall));
+        }
+
+        /// What is reported: what is in effect, and by when and since when what is asked for is.
+        #[track_caller]
+        fn check(&mut self, at: u64, effect: InEffect, by: Option<u64>, since: Option<u64>) {
+            self.workloads.settle(now(at));
+            let seen = self.workloads.report(now(at)).pop().unwrap();
+            let wall = |at: Option<u64>| at.map(|at| now(at).wall);
+            let said = (seen.in_effect, seen.effective_by, seen.effective_at);
+            assert_eq!(said, (effect, wall(by), wall(since)));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_comes_into_effect_when_the_last_lease_has_ended() {
+        let mut host = Host::new(true);
+        host.check(1, InEffect::On, None, Some(0));
+        host.serve(10);
+        host.check(20, InEffect::On, None, Some(0));
+        host.switch(30, "off");
+        let end = 10 + 60 * MINUTE;
+        host.check(30, InEffect::On, Some(end), None);
+        host.pass(40, 7000);
+        host.check(41, InEffect::Mixed, Some(end), None);
+        host.check(end, InEffect::Off, None, Some(end));
+        // It has asked since, and still holds what the host gave it.
+        assert_eq!(host.switch(end + 1, "on"), [host.id.clone()]);
+        host.check(end + 1, InEffect::Off, Some(7000), None);
+        host.check(7000, InEffect::On, None, Some(7000));
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_ran_before_the_agent_until_nothing_can_live_of_it() {
+        let (mut host, horizon) = (Host::new(false), LIVES_MAX.as_secs());
+        host.check(1, InEffect::Unknown, Some(horizon), None);
+        host.serve(10);
+        host.check(11, InEffect::Unknown, Some(horizon), None);
+        // That it has both is known.
+        host.pass(20, 5000);
+        host.check(21, InEffect::Mixed, Some(horizon), None);
+        host.check(horizon, InEffect::On, None, Some(horizon));
+    }
+
+    #[test]
+    fn credentials_whose_end_cannot_be_read_live_as_long_as_any() {
+        let mut host = Host::new(true);
+        host.pass(10, 10);
+        host.check(10, InEffect::Off, Some(10 + LIVES_MAX.as_secs()), None);
+        let mut host = Host::new(true);
+        host.workloads.passed(now(10), &host.id, None);
+        host.check(11, InEffect::Off, Some(10 + LIVES_MAX.as_secs()), None);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_changes_no_life() {
+        let mut host = Host::new(true);
+        host.serve(10);
+        host.switch(20, "off");
+        let ahead = now(20).wall + SignedDuration::from_hours(48);
+        let jumped = Now { wall: ahead, ..now(30) };
+        host.workloads.settle(jumped);
+        let seen = host.workloads.report(jumped).pop().unwrap();
+        assert_eq!((seen.in_effect, seen.effective_at), (InEffect::On, None));
+    }
+
+    #[test]
+    fn a_workload_goes_with_the_last_thing_that_it_is_known_by() {
+        let mut host = Host::new(true);
+        let path: CgroupPath = "/orders.slice/1".parse().unwrap();
+        let (id, settings) = (host.id.clone(), &host.settings);
+        host.workloads.saw(now(1), &id, Anchor::Cgroup(path.clone()), settings);
+        host.workloads.places(now(2), &BTreeMap::new(), settings);
+        assert!(host.workloads.runs(&id));
+        host.workloads.sweep(now(3), |other| *other == path);
+        assert!(host.workloads.runs(&id));
+        host.workloads.sweep(now(4), |_| false);
+        assert!(!host.workloads.runs(&id));
+    }
+
+    #[test]
+    fn one_that_shows_nothing_is_taken_to_run_for_an_hour_after_it_asked() {
+        let mut host = Host::new(true);
+        let id: Workload = "orders/prod/2".parse().unwrap();
+        host.workloads.saw(now(1), &id, Anchor::Asked, &host.settings);
+        let silent = SILENT_MAX.as_secs();
+        host.workloads.saw(now(10), &id, Anchor::Asked, &host.settings);
+        host.workloads.sweep(now(10 + silent), |_| true);
+        assert!(host.workloads.runs(&id));
+        host.workloads.sweep(now(11 + silent), |_| true);
+        assert!(!host.workloads.runs(&id));
+    }
+
+    #[test]
+    fn no_more_are_taken_in_than_a_host_may_report() {
+        let mut host = Host::new(true);
+        for number in 2..=WORKLOADS_MAX + 10 {
+            let id = format!("orders/prod/{number}").parse().unwrap();
+            host.workloads.saw(now(1), &id, Anchor::Asked, &host.settings);
+        }
+        assert_eq!(host.workloads.report(now(2)).len(), WORKLOADS_MAX);
+        assert_eq!(host.workloads.count(now(2)).0.left_out, 10);
+    }
+
+    #[test]
+    fn only_news_count_as_changes() {
+        let mut host = Host::new(true);
+        host.serve(10);
+        host.pass(15, 100);
+        let before = host.workloads.changes();
+        host.serve(10);
+        host.workloads.settle(now(20));
+        host.pass(20, 100);
+        host.switch(21, "on");
+        assert_eq!(host.workloads.changes(), before);
+        host.serve(30);
+        assert_eq!(host.workloads.changes(), before + 1);
+    }
 }
