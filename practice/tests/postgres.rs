@@ -1,5 +1,7 @@
 //! The practice PostgreSQL keeps what it acknowledged, is told apart from every other, and leaves nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
+
 use std::time::Duration;
 
 use practice::postgres::Postgres;

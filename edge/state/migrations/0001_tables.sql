@@ -19,7 +19,9 @@ CREATE TABLE ledger (
     subject TEXT NOT NULL,
     detail TEXT NOT NULL,
     previous TEXT NOT NULL,
-    hash TEXT NOT NULL
+    hash TEXT NOT NULL,
+    -- Which act wrote it. No other one has this id, so an act whose end was lost is found by it.
+    act TEXT NOT NULL
 );
 CREATE TABLE checkpoints (
     seq BIGINT NOT NULL,

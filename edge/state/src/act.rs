@@ -13,7 +13,8 @@ use crate::{Reading, State, StateError};
 pub struct Act {
     reading: Reading,
     state: State,
-    last: Option<Entry>,
+    id: String,
+    last: Option<u64>,
     weight: Weight,
     wrote: bool,
 }
@@ -44,8 +45,12 @@ impl DerefMut for Act {
 }
 
 impl Act {
-    pub(crate) fn new(reading: Reading, state: State) -> Self {
-        Self { reading, state, last: None, weight: Weight::Aside, wrote: false }
+    pub(crate) fn new(reading: Reading, state: State) -> Result<Self, StateError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|error| StateError::unavailable(format!("no random numbers: {error}")))?;
+        let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { reading, state, id, last: None, weight: Weight::Aside, wrote: false })
     }
 
     /// Writes the next entry of the ledger.
@@ -55,9 +60,10 @@ impl Act {
     pub async fn record(&mut self, draft: Draft, now: Timestamp) -> Result<Entry, StateError> {
         let entry = self.tail().append(draft, now)?;
         self.wrote = true;
-        self.link.insert(&EntryRow::of(&entry)?).await?;
+        let row = EntryRow::of(&entry, &self.id)?;
+        self.link.insert(&row).await?;
         self.standing.tail = entry.tail();
-        self.last = Some(entry.clone());
+        self.last = Some(entry.seq);
         Ok(entry)
     }
 
@@ -86,16 +92,13 @@ impl Act {
                 .with(&tail.seq)
                 .text(&tail.hash.to_string());
         self.link.execute(stand).await?;
-        if !self.link.is_sound() {
-            return Err(StateError::unavailable("an earlier statement of the act failed"));
-        }
-        let Self { reading: Reading { link, .. }, state, last, .. } = self;
+        let Self { reading: Reading { link, .. }, state, id, last, .. } = self;
         match (link.commit().await, last) {
             (Ok(()), _) => Ok(revision),
             (Err(error), None) => Err(error),
             // Whether it was done is in the ledger. Whoever holds the lock knows that no earlier act is
             // still on its way.
-            (Err(error), Some(last)) => match state.holds(&last).await {
+            (Err(error), Some(last)) => match state.holds(last, &id).await {
                 Ok(true) => Ok(revision),
                 Ok(false) => Err(error),
                 Err(_) => Err(StateError::Unsure),

@@ -18,6 +18,7 @@ rows! {
         detail: String,
         previous: String,
         hash: String,
+        act: String,
     }
 
     /// A checkpoint; its time in the very spelling that its signature covers.
@@ -31,7 +32,7 @@ rows! {
 }
 
 impl EntryRow {
-    pub(crate) fn of(entry: &Entry) -> Result<Self, StateError> {
+    pub(crate) fn of(entry: &Entry, act: &str) -> Result<Self, StateError> {
         let detail = serde_json::to_string(&entry.detail)
             .map_err(|error| StateError::damaged("ledger", error.to_string()))?;
         Ok(Self {
@@ -43,6 +44,7 @@ impl EntryRow {
             detail,
             previous: entry.previous.to_string(),
             hash: entry.hash.to_string(),
+            act: act.to_owned(),
         })
     }
 

@@ -62,8 +62,15 @@ impl Pools {
             Database::Sqlite(path) => {
                 let options = sqlite_options(path, *wait)?;
                 patiently(*wait, || migrate_sqlite(&options)).await?;
-                let pool =
-                    |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(*wait);
+                let pool = |max| {
+                    let options = SqlitePoolOptions::new().max_connections(max);
+                    options.acquire_timeout(*wait).before_acquire(|connection, _| {
+                        // After some errors, a full disk for one, SQLite has rolled back by itself, and
+                        // the connection still counts on a transaction: then it is of no more use.
+                        let is_free = !connection.is_in_transaction();
+                        Box::pin(async move { Ok(is_free) })
+                    })
+                };
                 let looking = options.clone().pragma("query_only", "ON");
                 Ok(Self::Sqlite {
                     acting: pool(1).connect_lazy_with(options),
@@ -149,7 +156,7 @@ where
 fn sqlite_options(path: &Path, wait: Duration) -> Result<SqliteConnectOptions, StateError> {
     let shown = path.display();
     // SQLite's other files take their mode from this one.
-    let file = OpenOptions::new().read(true).write(true).create(true).mode(0o600).open(path);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let meta = file.and_then(|file| file.metadata());
     let meta = meta.map_err(|error| {
         StateError::settings(format!("the file `{shown}` cannot be opened: {error}"))
@@ -170,12 +177,16 @@ fn sqlite_options(path: &Path, wait: Duration) -> Result<SqliteConnectOptions, S
 }
 
 fn postgres_options(url: &SecretText, wait: Duration) -> Result<PgConnectOptions, StateError> {
-    // What the parser says may hold the password.
-    let options = PgConnectOptions::from_str(url.expose()).map_err(|_| {
+    let malformed = || {
         StateError::settings(
             "its URL must be like `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full`",
         )
-    })?;
+    };
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
+        return Err(malformed());
+    }
+    // What the parser says may hold the password.
+    let options = PgConnectOptions::from_str(url.expose()).map_err(|_| malformed())?;
     let host = options.get_host();
     let here = options.get_socket().is_some()
         || host.starts_with('/')

@@ -10,7 +10,7 @@ use crate::stored::Stored;
 pub(crate) struct Link {
     open: Open,
     /// False from the beginning of each statement to its good end. A transaction in which one failed, or
-    /// was given up halfway, is never committed: PostgreSQL would roll back and call that a success.
+    /// was given up halfway, is over: PostgreSQL would roll it back at the end and call that a success.
     sound: bool,
 }
 
@@ -91,14 +91,9 @@ impl Link {
         matches!(self.open, Open::Postgres(_))
     }
 
-    /// Whether every statement so far succeeded.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.sound
-    }
-
     /// Runs a statement; answers how many rows it changed.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StateError> {
-        self.sound = false;
+        self.begin_statement()?;
         let done = on_either!(self, statement, query, open => query.execute(&mut **open).await)?;
         self.sound = true;
         Ok(done)
@@ -106,10 +101,17 @@ impl Link {
 
     /// Runs a statement; answers its rows.
     pub(crate) async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, StateError> {
-        self.sound = false;
+        self.begin_statement()?;
         let rows = on_either!(self, statement, query, open => query.fetch_all(&mut **open).await)?;
         self.sound = true;
         Ok(rows)
+    }
+
+    fn begin_statement(&mut self) -> Result<(), StateError> {
+        if !std::mem::replace(&mut self.sound, false) {
+            return Err(StateError::unavailable("an earlier statement of the transaction failed"));
+        }
+        Ok(())
     }
 
     /// The one cell of the first row; none where there is no row.
@@ -166,10 +168,8 @@ impl Link {
         self.execute(Statement::new(insert_sql::<T>()).all(row.values())).await.map(|_| ())
     }
 
-    pub(crate) async fn commit(self) -> Result<(), StateError> {
-        if !self.sound {
-            return Err(StateError::unavailable("an earlier statement of the act failed"));
-        }
+    pub(crate) async fn commit(mut self) -> Result<(), StateError> {
+        self.begin_statement()?;
         match self.open {
             Open::Sqlite(open) => open.commit().await?,
             Open::Postgres(open) => open.commit().await?,

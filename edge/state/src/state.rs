@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Entry, Tail};
+use ledger::Tail;
 
 use crate::act::Act;
 use crate::chain::EntryRow;
@@ -70,7 +70,7 @@ impl State {
     /// As [`State::read`].
     pub async fn act(&self) -> Result<Act, StateError> {
         let attempt = || async { Reading::new(self.pools.begin(Purpose::Act).await?, true).await };
-        Ok(Act::new(patiently(self.wait, attempt).await?, self.clone()))
+        Act::new(patiently(self.wait, attempt).await?, self.clone())
     }
 
     /// Closes all connections, once what uses them has ended. Every later use is told that the database is
@@ -92,10 +92,10 @@ impl State {
         Ok(changed)
     }
 
-    /// Whether the ledger holds an entry, once every act that began before has ended.
-    pub(crate) async fn holds(&self, entry: &Entry) -> Result<bool, StateError> {
-        let mut act = self.act().await?;
-        let found = act.entry(entry.seq).await?;
-        Ok(found.is_some_and(|found| found.hash == entry.hash))
+    /// Whether an act wrote an entry of the ledger, once every act that began before has ended.
+    pub(crate) async fn holds(&self, seq: u64, act: &str) -> Result<bool, StateError> {
+        let whose = Statement::new("SELECT act FROM ledger WHERE seq = $1").with(&seq);
+        let whose: Option<String> = self.act().await?.link.cell("ledger", whose).await?;
+        Ok(whose.is_some_and(|whose| whose == act))
     }
 }
