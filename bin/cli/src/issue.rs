@@ -260,7 +260,7 @@ impl Issuer {
 fn show(url: &IssuerUrl, keys: Option<&KeyRing>, output: Output) {
     let keys: Vec<[String; 3]> = keys
         .into_iter()
-        .flat_map(KeyRing::iter)
+        .flat_map(|keys| keys.iter())
         .map(|(key, state)| {
             let state = match state {
                 State::Next { published } => format!("signs next, published {published}"),

@@ -6,7 +6,7 @@ use rand_core::TryCryptoRng;
 use secret::SecretText;
 use serde_json::{Value, json};
 
-use crate::{IssuerUrl, KeyId, KeyRing, SessionTags, SigningFailed, SigningKey, Subject};
+use crate::{IssuerUrl, Jwk, KeyId, KeyRing, SessionTags, SigningFailed, SigningKey, Subject};
 
 /// What a token says: who may be believed, about whom, for whom, and for how long.
 ///
@@ -132,15 +132,19 @@ impl Claims {
         R: TryCryptoRng + ?Sized,
     {
         let key = keys.active();
-        let header =
-            json!({ "alg": key.algorithm().as_str(), "kid": key.kid().as_str(), "typ": "JWT" });
-        let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(self.to_json().to_string(), &mut token);
-        let signature = key.sign(token.as_bytes(), random)?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(SecretText::new(token))
+        let unsigned = self.unsigned(key.public());
+        let signature = key.sign(unsigned.bytes(), random)?;
+        Ok(unsigned.signed(&signature))
+    }
+
+    /// The token but for its signature, for a key that signs elsewhere: `key` is its public half.
+    pub fn unsigned(&self, key: &Jwk) -> Unsigned {
+        let (algorithm, kid) = (key.algorithm().as_str(), key.kid().as_str());
+        let header = json!({ "alg": algorithm, "kid": kid, "typ": "JWT" });
+        let mut text = URL_SAFE_NO_PAD.encode(header.to_string());
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(self.to_json().to_string(), &mut text);
+        Unsigned(text)
     }
 
     /// The claims as they are signed.
@@ -173,6 +177,26 @@ impl Claims {
         let signature = SigningKey::SIGNATURE_MAX;
         let token = [HEADER_BYTES, payload, signature].map(encoded).iter().sum::<usize>() + 2;
         if token > Self::TOKEN_MAX { Err(InvalidClaims::TokenTooLong(token)) } else { Ok(self) }
+    }
+}
+
+/// A token that waits for its signature. It is worth nothing without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsigned(String);
+
+impl Unsigned {
+    /// What is to be signed.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The token. `signature` has the form that [`SigningKey::sign`] gives it: PKCS#1 v1.5 bytes for RSA,
+    /// `r ‖ s` for ECDSA (see [`crate::p256_signature`] for a service that answers in DER).
+    pub fn signed(self, signature: &[u8]) -> SecretText {
+        let mut token = self.0;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        SecretText::new(token)
     }
 }
 

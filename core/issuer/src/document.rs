@@ -1,7 +1,7 @@
 use cloud::Arn;
 use serde_json::{Value, json};
 
-use crate::{Algorithm, InvalidSubject, IssuerUrl, KeyRing, Subject};
+use crate::{Algorithm, InvalidSubject, IssuerUrl, Key, KeyRing, Subject};
 
 /// The discovery document, to be published at [`IssuerUrl::discovery_url`].
 ///
@@ -29,7 +29,7 @@ pub fn discovery(issuer: &IssuerUrl) -> String {
 /// one that does not sign yet and those that no longer do.
 ///
 /// [RFC 7517 section 5](https://www.rfc-editor.org/rfc/rfc7517#section-5)
-pub fn jwks(keys: &KeyRing) -> String {
+pub fn jwks<K: Key>(keys: &KeyRing<K>) -> String {
     let keys: Vec<Value> = keys.iter().map(|(key, _)| key.public().to_json()).collect();
     format!("{:#}\n", json!({ "keys": keys }))
 }

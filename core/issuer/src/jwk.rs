@@ -4,11 +4,16 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::Algorithm;
+
 /// A public key as a JSON Web Key.
 ///
 /// [RFC 7517](https://www.rfc-editor.org/rfc/rfc7517), parameters in RFC 7518 section 6.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Jwk(Public);
+pub struct Jwk {
+    public: Public,
+    kid: KeyId,
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Public {
@@ -22,23 +27,22 @@ impl Jwk {
     /// Two rings never give different keys the same name, and nobody has to choose one.
     ///
     /// [RFC 7638](https://www.rfc-editor.org/rfc/rfc7638)
-    pub fn kid(&self) -> KeyId {
-        // Members are base64url, so nothing has to be escaped.
-        let members = match &self.0 {
-            Public::Rsa { modulus, exponent } => {
-                format!(r#"{{"e":"{exponent}","kty":"RSA","n":"{modulus}"}}"#)
-            }
-            Public::P256 { x, y } => {
-                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
-            }
-        };
-        KeyId(URL_SAFE_NO_PAD.encode(Sha256::digest(members)))
+    pub fn kid(&self) -> &KeyId {
+        &self.kid
+    }
+
+    /// What its private half signs with.
+    pub fn algorithm(&self) -> Algorithm {
+        match &self.public {
+            Public::Rsa { .. } => Algorithm::Rs256,
+            Public::P256 { .. } => Algorithm::Es256,
+        }
     }
 
     /// The key as it stands in a JWKS document.
     pub fn to_json(&self) -> Value {
-        let kid = self.kid();
-        match &self.0 {
+        let kid = &self.kid;
+        match &self.public {
             Public::Rsa { modulus, exponent } => json!({
                 "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid.as_str(),
                 "n": modulus, "e": exponent,
@@ -52,7 +56,7 @@ impl Jwk {
 
     /// Big-endian bytes without leading zeros.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
-        Self(Public::Rsa {
+        Self::named(Public::Rsa {
             modulus: URL_SAFE_NO_PAD.encode(modulus),
             exponent: URL_SAFE_NO_PAD.encode(exponent),
         })
@@ -60,7 +64,20 @@ impl Jwk {
 
     /// Big-endian coordinates of 32 bytes.
     pub(crate) fn p256(x: &[u8], y: &[u8]) -> Self {
-        Self(Public::P256 { x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) })
+        Self::named(Public::P256 { x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) })
+    }
+
+    fn named(public: Public) -> Self {
+        // Members are base64url, so nothing has to be escaped.
+        let members = match &public {
+            Public::Rsa { modulus, exponent } => {
+                format!(r#"{{"e":"{exponent}","kty":"RSA","n":"{modulus}"}}"#)
+            }
+            Public::P256 { x, y } => {
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+        };
+        Self { public, kid: KeyId(URL_SAFE_NO_PAD.encode(Sha256::digest(members))) }
     }
 }
 
@@ -120,8 +137,9 @@ mod tests {
             D08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8a\
             wapJzKnqDKgw";
         let modulus = URL_SAFE_NO_PAD.decode(modulus).unwrap();
-        let kid = Jwk::rsa(&modulus, &[1, 0, 1]).kid();
+        let key = Jwk::rsa(&modulus, &[1, 0, 1]);
+        let kid = key.kid();
         assert_eq!(kid.as_str(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
-        assert_eq!(kid.as_str().parse(), Ok(kid));
+        assert_eq!(kid.as_str().parse().as_ref(), Ok(kid));
     }
 }

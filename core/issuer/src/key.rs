@@ -73,7 +73,6 @@ impl fmt::Display for Algorithm {
 pub struct SigningKey {
     private: Private,
     public: Jwk,
-    kid: KeyId,
 }
 
 enum Private {
@@ -200,20 +199,17 @@ impl SigningKey {
                 signature.map(|signature: ecdsa::Signature| signature.to_vec())
             }
         };
-        signature.map_err(|_| SigningFailed { kid: self.kid.clone() })
+        signature.map_err(|_| SigningFailed { kid: self.kid().clone() })
     }
 
     /// What it signs with.
     pub fn algorithm(&self) -> Algorithm {
-        match self.private {
-            Private::Rs256(_) => Algorithm::Rs256,
-            Private::Es256(_) => Algorithm::Es256,
-        }
+        self.public.algorithm()
     }
 
     /// Its name: the thumbprint of the public key.
     pub fn kid(&self) -> &KeyId {
-        &self.kid
+        self.public.kid()
     }
 
     /// What verifiers need.
@@ -224,31 +220,27 @@ impl SigningKey {
     fn rs256(key: PrivateKey) -> Self {
         let public = Jwk::rsa(&key.n_bytes(), &key.e_bytes());
         let private = Private::Rs256(Box::new(pkcs1v15::SigningKey::new(key)));
-        Self { kid: public.kid(), public, private }
+        Self { public, private }
     }
 
     fn es256(key: ecdsa::SigningKey) -> Self {
-        let point = key.verifying_key().to_sec1_point(false);
-        // An uncompressed point has both coordinates.
-        let x = point.x().map_or(&[][..], |x| x.as_slice());
-        let y = point.y().map_or(&[][..], |y| y.as_slice());
-        let public = Jwk::p256(x, y);
-        Self { kid: public.kid(), public, private: Private::Es256(Box::new(key)) }
+        let public = Jwk::of_p256(key.verifying_key());
+        Self { public, private: Private::Es256(Box::new(key)) }
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({} {})", self.algorithm(), self.kid)
+        write!(f, "SigningKey({} {})", self.algorithm(), self.kid())
     }
 }
 
 /// `rsaEncryption`, RFC 8017 appendix A.1.
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(crate) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 /// `id-ecPublicKey`, RFC 5480 section 2.1.1.
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(crate) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 /// `secp256r1`, RFC 5480 section 2.1.1.1.
-const P_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(crate) const P_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 // INVARIANT (LongestSignature): no legal key signs longer than the bound the token length uses.
 const _: () = assert!(SigningKey::RSA_BITS_LEGAL[1] / 8 <= SigningKey::SIGNATURE_MAX);

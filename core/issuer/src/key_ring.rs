@@ -1,8 +1,39 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{Claims, Entry, InvalidManifest, KeyId, Manifest, SigningKey};
+use crate::{
+    Algorithm, Claims, Due, Entry, InvalidManifest, Jwk, KeyId, Manifest, Schedule, SigningKey,
+};
+
+/// What a ring holds: a private key, or whatever leads to one that signs elsewhere.
+pub trait Key {
+    /// What verifiers need.
+    fn public(&self) -> &Jwk;
+
+    /// Its name: the thumbprint of the public key.
+    fn kid(&self) -> &KeyId {
+        self.public().kid()
+    }
+
+    /// What it signs with.
+    fn algorithm(&self) -> Algorithm {
+        self.public().algorithm()
+    }
+}
+
+impl Key for SigningKey {
+    fn public(&self) -> &Jwk {
+        SigningKey::public(self)
+    }
+}
+
+/// A ring of these publishes and signs nothing.
+impl Key for Jwk {
+    fn public(&self) -> &Jwk {
+        self
+    }
+}
 
 /// The issuer's keys: one that signs, perhaps the one that will, and those that have.
 ///
@@ -13,23 +44,27 @@ use crate::{Claims, Entry, InvalidManifest, KeyId, Manifest, SigningKey};
 ///
 /// A key is published before it signs, because verifiers keep JWKS documents for a while, and
 /// stays published until the last token it signed is dead everywhere. So at no time is there a
-/// live token that a verifier with a fresh document cannot check.
+/// live token that a verifier with a document of the last [`Schedule`]'s lead cannot check. A clock
+/// that is set back makes a ring wait for longer. One that is set forward shortens the wait by as
+/// much, since nothing here knows better.
 #[derive(Debug)]
-pub struct KeyRing {
-    next: Option<Since>,
-    active: Since,
-    retired: Vec<Retired>,
+pub struct KeyRing<K = SigningKey> {
+    schedule: Schedule,
+    next: Option<Since<K>>,
+    active: Since<K>,
+    retired: Vec<Retired<K>>,
+    gone: BTreeSet<KeyId>,
 }
 
 #[derive(Debug)]
-struct Since {
-    key: SigningKey,
+struct Since<K> {
+    key: K,
     since: Timestamp,
 }
 
 #[derive(Debug)]
-struct Retired {
-    key: SigningKey,
+struct Retired<K> {
+    key: K,
     until: Timestamp,
 }
 
@@ -56,7 +91,7 @@ pub enum State {
 /// Whether a rotation waits until verifiers have seen the new key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lead {
-    /// The new key must have been published for [`KeyRing::LEAD`].
+    /// The new key must have been published for the schedule's lead, [`KeyRing::LEAD`] at least.
     Required,
     /// Rotate now: the active key is in wrong hands, and refused tokens are the lesser evil.
     Waived,
@@ -71,6 +106,9 @@ pub enum PublishRefused {
     /// The operator generates a new key instead of re-using one.
     #[error("key `{0}` is in the ring already: generate a new one")]
     Known(KeyId),
+    /// The operator generates a new key: who trusts the issuer was told that this one is over.
+    #[error("key `{0}` was retired, and what is retired never signs again: generate a new one")]
+    Gone(KeyId),
     /// The operator prunes.
     #[error("key ring is full with {max} keys: prune retired ones first", max = KeyRing::KEYS_MAX)]
     Full,
@@ -99,17 +137,16 @@ impl KeyRing {
     pub const RETENTION: Duration = Duration::from_secs(Claims::LIFE_MAX.as_secs() + 60 * 60);
     /// The most keys in a ring. AWS takes 100 of each kind in a JWKS document.
     pub const KEYS_MAX: usize = 16;
+}
 
+impl<K: Key> KeyRing<K> {
     /// The first key of a new issuer, which signs at once: nobody holds an older document.
-    pub fn new(key: SigningKey, wall: Timestamp) -> Self {
-        Self { next: None, active: Since { key, since: wall }, retired: Vec::new() }
+    pub fn new(key: K, wall: Timestamp) -> Self {
+        Self::of(None, Since { key, since: wall }, Vec::new())
     }
 
     /// Puts together what a manifest describes. Every key it names must be there, and no other.
-    pub fn assemble(
-        manifest: &Manifest,
-        mut keys: Vec<SigningKey>,
-    ) -> Result<Self, InvalidManifest> {
+    pub fn assemble(manifest: &Manifest, mut keys: Vec<K>) -> Result<Self, InvalidManifest> {
         let (mut next, mut active, mut retired) = (None, None, Vec::new());
         for entry in manifest.entries() {
             let found = keys.iter().position(|key| *key.kid() == entry.kid);
@@ -128,20 +165,37 @@ impl KeyRing {
             Some(stray) => Err(InvalidManifest::KeyUnknown(stray.kid().clone())),
             None => {
                 let active = active.ok_or(InvalidManifest::Active(0))?;
-                Ok(Self { next, active, retired })
+                Ok(Self::of(next, active, retired))
             }
         }
     }
 
+    /// The same ring with another schedule than [`Schedule::default`].
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// The same ring, which takes none of these keys again: they were in it once.
+    #[must_use]
+    pub fn with_gone(mut self, kids: impl IntoIterator<Item = KeyId>) -> Self {
+        self.gone.extend(kids);
+        self
+    }
+
     /// Publishes the key that will sign next.
-    pub fn publish(&mut self, key: SigningKey, wall: Timestamp) -> Result<(), PublishRefused> {
+    pub fn publish(&mut self, key: K, wall: Timestamp) -> Result<(), PublishRefused> {
         if let Some(next) = &self.next {
             return Err(PublishRefused::Waiting(next.key.kid().clone()));
         }
         if self.iter().any(|(known, _)| known.kid() == key.kid()) {
             return Err(PublishRefused::Known(key.kid().clone()));
         }
-        if self.iter().count() >= Self::KEYS_MAX {
+        if self.gone.contains(key.kid()) {
+            return Err(PublishRefused::Gone(key.kid().clone()));
+        }
+        if self.is_full() {
             return Err(PublishRefused::Full);
         }
         self.next = Some(Since { key, since: wall });
@@ -151,7 +205,7 @@ impl KeyRing {
     /// Lets the waiting key sign and retires the active one.
     pub fn rotate(&mut self, wall: Timestamp, lead: Lead) -> Result<(), RotateRefused> {
         let next = self.next.take().ok_or(RotateRefused::NoNext)?;
-        let ready = later(next.since, Self::LEAD);
+        let ready = self.schedule.ready(next.since);
         if lead == Lead::Required && wall < ready {
             let kid = next.key.kid().clone();
             self.next = Some(next);
@@ -160,7 +214,7 @@ impl KeyRing {
         let active = Since { key: next.key, since: wall };
         let Since { key, since } = std::mem::replace(&mut self.active, active);
         // If the clock was set back, the key signed tokens that are dated later than now.
-        let until = later(wall.max(since), Self::RETENTION);
+        let until = self.schedule.until(wall.max(since));
         self.retired.insert(0, Retired { key, until });
         Ok(())
     }
@@ -168,7 +222,9 @@ impl KeyRing {
     /// Forgets retired keys whose tokens are all dead, and returns their names.
     pub fn prune(&mut self, wall: Timestamp) -> Vec<KeyId> {
         let gone = self.retired.extract_if(.., |retired| retired.until <= wall);
-        gone.map(|retired| retired.key.kid().clone()).collect()
+        let gone: Vec<KeyId> = gone.map(|retired| retired.key.kid().clone()).collect();
+        self.gone.extend(gone.iter().cloned());
+        gone
     }
 
     /// Takes a waiting or retired key out at once, because it is in wrong hands; its tokens die
@@ -177,16 +233,47 @@ impl KeyRing {
         let count = self.iter().count();
         self.next.take_if(|next| next.key.kid() == kid);
         self.retired.retain(|retired| retired.key.kid() != kid);
-        self.iter().count() < count
+        let withdrawn = self.iter().count() < count;
+        if withdrawn {
+            self.gone.insert(kid.clone());
+        }
+        withdrawn
+    }
+
+    /// What the schedule asks for now, one step at a time: ask again when it is done.
+    pub fn due(&self, wall: Timestamp) -> Option<Due> {
+        if self.retired.iter().any(|retired| retired.until <= wall) {
+            return Some(Due::Prune);
+        }
+        let turn = self.schedule.turn(self.active.since)?;
+        match &self.next {
+            Some(next) => {
+                (turn.max(self.schedule.ready(next.since)) <= wall).then_some(Due::Rotate)
+            }
+            None => {
+                let in_time = self.schedule.before(turn) <= wall;
+                (in_time && !self.is_full()).then_some(Due::Publish)
+            }
+        }
+    }
+
+    /// When keys are published, change, and go.
+    pub fn schedule(&self) -> Schedule {
+        self.schedule
     }
 
     /// The key that signs.
-    pub fn active(&self) -> &SigningKey {
+    pub fn active(&self) -> &K {
         &self.active.key
     }
 
+    /// The key that will sign next, where one is published.
+    pub fn next(&self) -> Option<&K> {
+        self.next.as_ref().map(|next| &next.key)
+    }
+
     /// Every published key: the waiting one, the active one, then retired ones, latest first.
-    pub fn iter(&self) -> impl Iterator<Item = (&SigningKey, State)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&K, State)> {
         let next = self.next.iter();
         let next = next.map(|next| (&next.key, State::Next { published: next.since }));
         let active = (&self.active.key, State::Active { since: self.active.since });
@@ -195,19 +282,23 @@ impl KeyRing {
         next.chain([active]).chain(retired)
     }
 
-    /// What a disk keeps beside the key files.
+    /// What is kept beside the keys.
     pub fn manifest(&self) -> Manifest {
-        let entry = |(key, state): (&SigningKey, State)| Entry {
+        let entry = |(key, state): (&K, State)| Entry {
             kid: key.kid().clone(),
             algorithm: key.algorithm(),
             state,
         };
         Manifest::of(self.iter().map(entry).collect())
     }
-}
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
+    fn of(next: Option<Since<K>>, active: Since<K>, retired: Vec<Retired<K>>) -> Self {
+        Self { schedule: Schedule::default(), next, active, retired, gone: BTreeSet::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.iter().count() >= KeyRing::KEYS_MAX
+    }
 }
 
 // INVARIANT (NoOrphan): a key is published for longer than any token it signed can live, with

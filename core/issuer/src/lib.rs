@@ -35,21 +35,25 @@
 //! ```
 
 mod claims;
+mod der;
 mod document;
 mod jwk;
 mod key;
 mod key_ring;
 mod manifest;
+mod schedule;
 mod subject;
 mod tags;
 mod url;
 
-pub use claims::{Claims, InvalidClaims};
+pub use claims::{Claims, InvalidClaims, Unsigned};
+pub use der::{InvalidPublicKey, InvalidSignature, p256_signature};
 pub use document::{discovery, jwks, trust_policy};
 pub use jwk::{Jwk, KeyId, NotAKeyId};
 pub use key::{Algorithm, InvalidKey, NoRandomness, SigningFailed, SigningKey, UnknownAlgorithm};
-pub use key_ring::{KeyRing, Lead, PublishRefused, RotateRefused, State};
+pub use key_ring::{Key, KeyRing, Lead, PublishRefused, RotateRefused, State};
 pub use manifest::{Entry, InvalidManifest, Manifest};
+pub use schedule::{Due, InvalidSchedule, Schedule};
 pub use subject::{InvalidSubject, Subject};
 pub use tags::{InvalidTags, SessionTags};
 pub use url::{InvalidIssuerUrl, IssuerUrl};

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -59,13 +61,13 @@ pub enum InvalidManifest {
     /// Several wait.
     #[error("key manifest names {0} waiting keys, there must be one at most")]
     Next(usize),
-    /// A key's file is not there.
-    #[error("key `{0}` is in the manifest, but its file is missing")]
+    /// A key is not there.
+    #[error("key `{0}` is in the manifest, but is not there")]
     KeyMissing(KeyId),
-    /// A key's file that nothing mentions.
-    #[error("key `{0}` has a file, but is not in the manifest")]
+    /// A key that nothing mentions.
+    #[error("key `{0}` is there, but is not in the manifest")]
     KeyUnknown(KeyId),
-    /// The file holds a key for another algorithm.
+    /// The key is for another algorithm.
     #[error("key `{0}` signs with another algorithm than the manifest says")]
     OtherAlgorithm(KeyId),
 }
@@ -86,16 +88,20 @@ impl Manifest {
         if file.version != Self::VERSION {
             return Err(InvalidManifest::Version(file.version));
         }
-        if file.keys.len() > KeyRing::KEYS_MAX {
-            return Err(InvalidManifest::Count(file.keys.len()));
+        Self::new(file.keys.into_iter().map(Line::entry).collect::<Result<_, _>>()?)
+    }
+
+    /// What entries say that were kept another way, such as in rows of a database.
+    ///
+    /// # Errors
+    /// Unless one key signs, at most one waits, and none is named twice.
+    pub fn new(entries: Vec<Entry>) -> Result<Self, InvalidManifest> {
+        if entries.len() > KeyRing::KEYS_MAX {
+            return Err(InvalidManifest::Count(entries.len()));
         }
-        let mut entries: Vec<Entry> = Vec::with_capacity(file.keys.len());
-        for line in file.keys {
-            let entry = line.entry()?;
-            if entries.iter().any(|known| known.kid == entry.kid) {
-                return Err(InvalidManifest::Twice(entry.kid));
-            }
-            entries.push(entry);
+        let mut kids = BTreeSet::new();
+        if let Some(twice) = entries.iter().find(|entry| !kids.insert(&entry.kid)) {
+            return Err(InvalidManifest::Twice(twice.kid.clone()));
         }
         let count = |is: fn(&Entry) -> bool| entries.iter().filter(|entry| is(entry)).count();
         let active = count(|entry| matches!(entry.state, State::Active { .. }));

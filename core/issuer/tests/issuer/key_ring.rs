@@ -1,7 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use issuer::{
-    Claims, InvalidManifest, KeyId, KeyRing, Lead, Manifest, PublishRefused, RotateRefused, State,
+    Claims, InvalidManifest, Jwk, KeyId, KeyRing, Lead, Manifest, PublishRefused, RotateRefused,
+    State,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -232,4 +233,35 @@ proptest! {
     fn no_text_breaks_the_manifest_reader(text in "\\PC{0,200}") {
         prop_assert!(Manifest::parse(&text).is_err());
     }
+}
+
+#[test]
+fn what_was_retired_or_withdrawn_never_comes_back() {
+    let mut keys = rotated();
+    keys.prune(at(10 + LEAD + RETENTION));
+    assert_eq!(keys.publish(key(0), at(0)), Err(PublishRefused::Gone(key(0).kid().clone())));
+    keys.publish(key(2), at(0)).unwrap();
+    assert!(keys.withdraw(key(2).kid()));
+    assert_eq!(keys.publish(key(2), at(0)), Err(PublishRefused::Gone(key(2).kid().clone())));
+    let mut keys = KeyRing::new(key(3), at(0)).with_gone([key(4).kid().clone()]);
+    assert_eq!(keys.publish(key(4), at(0)), Err(PublishRefused::Gone(key(4).kid().clone())));
+}
+
+#[test]
+fn a_ring_of_public_keys_is_kept_like_any_other() {
+    let ring = rotated();
+    let public: Vec<Jwk> = ring.iter().map(|(key, _)| key.public().clone()).collect();
+    let again = KeyRing::assemble(&ring.manifest(), public).unwrap();
+    assert_eq!(again.manifest(), ring.manifest());
+    assert_eq!(issuer::jwks(&again), issuer::jwks(&ring));
+}
+
+#[test]
+fn a_manifest_is_made_of_rows_as_of_text() {
+    let manifest = rotated().manifest();
+    assert_eq!(Manifest::new(manifest.entries().to_vec()), Ok(manifest.clone()));
+    let [active, retired] = manifest.entries() else { panic!("two keys") };
+    let twice = Manifest::new(vec![active.clone(), retired.clone(), retired.clone()]);
+    assert_eq!(twice, Err(InvalidManifest::Twice(retired.kid.clone())));
+    assert_eq!(Manifest::new(vec![retired.clone()]), Err(InvalidManifest::Active(0)));
 }

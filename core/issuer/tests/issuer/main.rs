@@ -9,9 +9,11 @@
 )]
 
 mod claims;
+mod der;
 mod documents;
 mod key_ring;
 mod keys;
 mod random;
+mod schedule;
 mod urls;
 mod verifier;
