@@ -5,6 +5,7 @@
 //! needs a [`permit`], and with it begins an act, which is a ledger entry and its rows in one
 //! transaction.
 
+pub mod acts;
 pub mod authority;
 pub mod caller;
 pub mod clock;
@@ -12,9 +13,13 @@ pub mod config;
 pub mod cursor;
 pub mod fault;
 pub mod http;
+pub mod issuer_keys;
 pub mod knowledge;
+pub mod known;
 pub mod login;
+pub mod mint;
 pub mod orders;
+pub mod own_keys;
 pub mod people;
 pub mod permit;
 pub mod policies;
@@ -24,6 +29,7 @@ pub mod rows;
 pub mod seal;
 pub mod server;
 pub mod sessions;
+pub mod works;
 
 /// Tells the operator, on standard error. Nothing that is told may hold a secret: the arguments
 /// are names, paths and errors.

@@ -1,8 +1,8 @@
 //! What answers which endpoint: all of them, in one place.
 
-use crate::http::Routes;
+use crate::{acts, http::Routes};
 
 /// Every endpoint and its handler.
 pub fn routes() -> Routes {
-    Routes::default()
+    acts::routes(Routes::default())
 }

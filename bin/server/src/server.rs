@@ -22,6 +22,7 @@ use crate::{
     policies::{Answer, Policies, Question, SHIPPED},
     random,
     seal::Seal,
+    works::Works,
 };
 
 /// One replica.
@@ -34,9 +35,11 @@ pub struct Server {
     /// Everything that outlives it.
     pub state: State,
     /// What opens private keys in the database.
-    pub seal: Seal,
+    pub seal: Arc<Seal>,
     /// The deployment's own authority.
     pub authority: Authority,
+    /// What does the work: knowledge, orders, tokens and the issuer.
+    pub works: Works,
     /// When it started.
     pub started: Timestamp,
     /// The policies that it knows; those in force are looked up at every request of a person.
@@ -51,8 +54,9 @@ pub(crate) struct Parts {
     pub config: Config,
     pub clock: Clock,
     pub state: State,
-    pub seal: Seal,
+    pub seal: Arc<Seal>,
     pub authority: Authority,
+    pub works: Works,
     pub log: RequestLog,
 }
 
@@ -62,7 +66,7 @@ impl Server {
     /// # Errors
     /// When the shipped policies cannot be read, which is a mistake of the program.
     pub(crate) fn new(parts: Parts) -> Result<Self, Problem> {
-        let Parts { config, clock, state, seal, authority, log } = parts;
+        let Parts { config, clock, state, seal, authority, works, log } = parts;
         let shipped = Policies::parse(0, SHIPPED).map_err(|error| internal(&error))?;
         let (started, limits) = (clock.now(), config.limits);
         Ok(Self {
@@ -71,6 +75,7 @@ impl Server {
             state,
             seal,
             authority,
+            works,
             started,
             policies: RwLock::new(Arc::new(shipped)),
             rate: Rate::new(limits.open_per_s.get(), limits.open_burst.get()),
@@ -199,6 +204,14 @@ impl Acting {
     /// When it was not done, or nobody knows whether it was.
     pub async fn commit(self) -> Result<u64, Problem> {
         self.act.commit(self.now).await.or_problem()
+    }
+}
+
+impl Deref for Server {
+    type Target = Works;
+
+    fn deref(&self) -> &Works {
+        &self.works
     }
 }
 

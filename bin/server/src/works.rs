@@ -1,0 +1,160 @@
+//! What does a replica's work, and what it does by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use api::Problem;
+use issuer::{Claims, KeyRing, Schedule, SigningKey};
+use state::{State, StateError};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::{
+    acts,
+    clock::Clock,
+    config::Config,
+    issuer_keys::Opener,
+    known::Refresher,
+    mint::{Mint, Minter, Terms},
+    orders::OrdersDesk,
+    own_keys::{self, own_key},
+    report,
+    seal::Seal,
+    server::Server,
+};
+
+/// How often it is looked whether a position has ended.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether an issuer key's turn has come.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a checkpoint of the ledger is made, if there is anything new.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often what is over is forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// What does the work.
+#[derive(Debug)]
+pub struct Works {
+    /// This replica's copy of what the database says.
+    pub refresher: Arc<Refresher>,
+    /// Tells hosts what to do.
+    pub orders: OrdersDesk,
+    /// Where tokens are asked for.
+    pub mint: Mint,
+    /// What tokens say.
+    pub terms: Terms,
+    /// Signs checkpoints.
+    pub ledger_key: SigningKey,
+}
+
+impl Works {
+    /// Opens everything; the minter must be [run](Minter::run).
+    ///
+    /// # Errors
+    /// When the database cannot be read or written, the key file does not open what is there, or the settings
+    /// of the issuer cannot be.
+    pub async fn open(
+        config: &Config,
+        state: &State,
+        seal: &Arc<Seal>,
+        clock: &Clock,
+    ) -> Result<(Self, Minter), StateError> {
+        let settings = |error: &dyn ToString| StateError::Settings { why: error.to_string() };
+        let section = &config.issuer;
+        let url = section.url().map_err(|error| settings(&error))?;
+        let every = Duration::from_secs(section.rotate_days.get() * 24 * 60 * 60);
+        // One day is the shortest that is allowed, and just as long as a key is published before it signs.
+        let every = every.max(KeyRing::LEAD + Duration::from_secs(60 * 60));
+        let schedule = Schedule::new(Some(every), KeyRing::LEAD, KeyRing::RETENTION);
+        let schedule = schedule.map_err(|error| settings(&error))?;
+        let orders = own_key(state, seal, clock, own_keys::ORDERS).await?;
+        let ledger_key = own_key(state, seal, clock, own_keys::LEDGER).await?;
+        let opener = Opener { seal: Arc::clone(seal), schedule };
+        let refresher = Arc::new(Refresher::open(state.clone(), opener, url.clone()).await?);
+        let life = Duration::from_secs(section.token_life_s.get()).min(Claims::LIFE_MAX);
+        let terms = Terms { issuer: url, life };
+        let (mint, minter) =
+            Mint::new(state.clone(), Arc::clone(&refresher), terms.clone(), clock.clone());
+        Ok((Self { refresher, orders: OrdersDesk::new(orders), mint, terms, ledger_key }, minter))
+    }
+}
+
+/// Makes the issuer's first key, where the server makes its keys itself: before anybody asks for a token.
+///
+/// # Errors
+/// When the database cannot be written or the system has no randomness.
+pub async fn first_key(server: &Server) -> Result<(), Problem> {
+    if server.refresher.known().ring().is_none() {
+        acts::issuer::keep(server).await?;
+    }
+    Ok(())
+}
+
+/// What a replica does by itself until it stops: it looks for news, ends positions, changes keys, signs where
+/// the ledger stands, and forgets what is over.
+pub async fn chores(server: Arc<Server>, minter: Minter) {
+    let minting = tokio::spawn(minter.run());
+    let looking = Arc::clone(&server.refresher);
+    tokio::select! {
+        () = looking.run(report) => {}
+        () = forget_told(&server) => {}
+        () = every(EXPIRE_EVERY, "a position that ended", || acts::switch::expire(&server)) => {}
+        () = every(KEEP_EVERY, "the issuer's keys", || acts::issuer::keep(&server)) => {}
+        () = every(CHECKPOINT_EVERY, "a checkpoint", || acts::ledger::checkpoint_by_itself(&server)) => {}
+        () = every(PRUNE_EVERY, "what is over", || prune(&server)) => {}
+        () = server.stopping() => {}
+    }
+    if let Err(problem) = acts::ledger::checkpoint_by_itself(&server).await {
+        report(&format!("no checkpoint was made at the stop: {problem}"));
+    }
+    minting.abort();
+}
+
+/// Does a chore again and again; what goes wrong is reported once until it works again.
+async fn every<T>(pause: Duration, what: &str, chore: impl AsyncFn() -> Result<T, Problem>) {
+    let mut ticks = interval_at(Instant::now() + pause, pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        match chore().await {
+            Ok(_) => failing = false,
+            Err(problem) => {
+                if !failing {
+                    report(&format!("{what}: it could not be written down: {problem}"));
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+async fn prune(server: &Server) -> Result<u64, Problem> {
+    use crate::fault::OrProblem as _;
+    server.state.prune(server.clock.now()).await.or_problem()
+}
+
+/// Forgets what revoked hosts were told.
+async fn forget_told(server: &Server) {
+    let mut watch = server.refresher.watch();
+    while watch.changed().await.is_ok() {
+        let known = Arc::clone(&watch.borrow_and_update());
+        server.orders.keep_only(&known.knowledge);
+    }
+}
+
+impl Works {
+    /// Who signed a request, as STS says.
+    ///
+    /// # Errors
+    /// When it is no such request, or STS says no or nothing.
+    pub async fn aws_identity(
+        &self,
+        _nonce: &str,
+        _request: api::agents::SignedRequest,
+    ) -> Result<acts::agents::AwsCaller, Problem> {
+        let detail = "this server does not ask STS: let the host join by a token";
+        Err(Problem::new(api::Kind::JoinRefused, detail))
+    }
+}
