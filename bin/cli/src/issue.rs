@@ -1,90 +1,20 @@
-//! `rolecall issuer`: keys and public documents of the issuer in an agent's data folder.
+//! `rolecall issuer --config FILE`: keys and public documents of the issuer in a standalone agent's data folder.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand, ValueEnum};
-use cloud::RoleArn;
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use disk::Folder;
 use issuer::{Algorithm, IssuerUrl, KeyRing, Lead, SigningKey, State};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Done, Failure, Output, print};
-
-#[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// The agent's file; its `data` and `[issuer]` are read.
-    #[arg(long, global = true, default_value = "/etc/rolecall/agent.toml", value_name = "FILE")]
-    config: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Write the discovery document and the public keys, to be served at the issuer's address.
-    Export {
-        /// The folder that is served: `.well-known/` is made in it.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-    },
-    /// Show the keys and what each is doing.
-    Show,
-    /// Make the key that signs next; it must be published for a day before it signs.
-    Publish {
-        /// How it signs, if not like the one in use.
-        #[arg(long, value_enum)]
-        algorithm: Option<Signing>,
-    },
-    /// Let the published key sign; tokens of the old one stay good.
-    Rotate {
-        /// Do not wait for the day: for a key that is in wrong hands.
-        #[arg(long)]
-        now: bool,
-    },
-    /// Take a key that waits or is retired out at once: for a key that is in wrong hands.
-    Withdraw {
-        /// The key, as `show` names it.
-        key: String,
-    },
-    /// Print the trust policy for a role in an application's account.
-    Trust {
-        /// The role.
-        #[arg(long)]
-        role: RoleArn,
-        /// The application that may become it.
-        #[arg(long)]
-        application: String,
-        /// In which environment.
-        #[arg(long)]
-        environment: String,
-        /// The audience of the tokens.
-        #[arg(long, default_value = "sts.amazonaws.com")]
-        audience: String,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Signing {
-    #[value(name = "ES256")]
-    Es256,
-    #[value(name = "RS256")]
-    Rs256,
-}
-
-impl From<Signing> for Algorithm {
-    fn from(signing: Signing) -> Self {
-        match signing {
-            Signing::Es256 => Self::Es256,
-            Signing::Rs256 => Self::Rs256,
-        }
-    }
-}
+use crate::{
+    Failure,
+    paper::{Output, print, table},
+};
 
 /// The part of the agent's file that concerns the issuer. The agent checks the rest.
 #[derive(Debug, Deserialize)]
@@ -108,43 +38,21 @@ fn default_data() -> PathBuf {
 }
 
 /// What the agent's file says of its issuer.
-struct Plan {
+pub(crate) struct Plan {
     data: PathBuf,
-    url: IssuerUrl,
+    pub(crate) url: IssuerUrl,
     algorithm: Algorithm,
 }
 
 /// An issuer as its agent knows it.
-struct Issuer {
+pub(crate) struct Issuer {
     folder: Folder,
     url: IssuerUrl,
     keys: KeyRing,
 }
 
-impl Arguments {
-    pub(crate) fn execute(&self, output: Output) -> Result<Done, Failure> {
-        let plan = Plan::read(&self.config)?;
-        match &self.command {
-            Command::Export { out } => plan.open()?.export(out, output)?,
-            Command::Show => plan.show(output)?,
-            Command::Publish { algorithm } => plan.open()?.publish(*algorithm, output)?,
-            Command::Rotate { now } => plan.open()?.rotate(*now, output)?,
-            Command::Withdraw { key } => plan.open()?.withdraw(key, output)?,
-            Command::Trust { role, application, environment, audience } => {
-                let provider = plan.url.provider_arn(role.partition(), role.account());
-                let provider = provider.map_err(Failure::input)?;
-                let (url, audience) = (&plan.url, audience.as_str());
-                let policy =
-                    issuer::trust_policy(url, &provider, audience, application, environment);
-                print(&policy.map_err(Failure::input)?);
-            }
-        }
-        Ok(Done::Yes)
-    }
-}
-
 impl Plan {
-    fn read(config: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(config: &Path) -> Result<Self, Failure> {
         let at = |error: &dyn ToString| {
             Failure::Input(format!("{}: {}", config.display(), error.to_string()))
         };
@@ -162,14 +70,14 @@ impl Plan {
     }
 
     /// With its keys; at first use the first one is made.
-    fn open(self) -> Result<Issuer, Failure> {
+    pub(crate) fn open(self) -> Result<Issuer, Failure> {
         let folder = Folder::open(&self.data).map_err(Failure::world)?;
         let keys = folder.issuer_keys(self.algorithm, Timestamp::now()).map_err(Failure::world)?;
         Ok(Issuer { folder, url: self.url, keys })
     }
 
     /// Who looks changes nothing: where there are no keys yet, none are made.
-    fn show(&self, output: Output) -> Result<(), Failure> {
+    pub(crate) fn show(&self, output: Output) -> Result<(), Failure> {
         let keys = match self.data.is_dir() {
             true => Folder::open(&self.data).and_then(|folder| folder.existing_issuer_keys()),
             false => Ok(None),
@@ -180,7 +88,7 @@ impl Plan {
 }
 
 impl Issuer {
-    fn export(&self, out: &Path, output: Output) -> Result<(), Failure> {
+    pub(crate) fn export(&self, out: &Path, output: Output) -> Result<(), Failure> {
         let folder = out.join(".well-known");
         let failed = |path: &Path, error: std::io::Error| {
             Failure::World(format!("cannot write `{}`: {error}", path.display()))
@@ -217,14 +125,18 @@ impl Issuer {
         Ok(())
     }
 
-    fn publish(&mut self, algorithm: Option<Signing>, output: Output) -> Result<(), Failure> {
-        let algorithm = algorithm.map_or(self.keys.active().algorithm(), Algorithm::from);
+    pub(crate) fn publish(
+        &mut self,
+        algorithm: Option<Algorithm>,
+        output: Output,
+    ) -> Result<(), Failure> {
+        let algorithm = algorithm.unwrap_or(self.keys.active().algorithm());
         let key = self.folder.new_issuer_key(algorithm).map_err(Failure::world)?;
         self.keys.publish(key, Timestamp::now()).map_err(Failure::input)?;
         self.keep(output)
     }
 
-    fn rotate(&mut self, now: bool, output: Output) -> Result<(), Failure> {
+    pub(crate) fn rotate(&mut self, now: bool, output: Output) -> Result<(), Failure> {
         let lead = if now { Lead::Waived } else { Lead::Required };
         let wall = Timestamp::now();
         self.keys.rotate(wall, lead).map_err(Failure::input)?;
@@ -232,7 +144,7 @@ impl Issuer {
         self.keep(output)
     }
 
-    fn withdraw(&mut self, key: &str, output: Output) -> Result<(), Failure> {
+    pub(crate) fn withdraw(&mut self, key: &str, output: Output) -> Result<(), Failure> {
         let is_it = |known: &SigningKey| known.kid().as_str() == key;
         if is_it(self.keys.active()) {
             let words = format!("key `{key}` signs: `publish` another and `rotate --now` first");
@@ -250,7 +162,7 @@ impl Issuer {
         show(&self.url, Some(&self.keys), output);
         if output == Output::Table {
             print(
-                "now run `rolecall issuer export`, serve the files, then `rolecall-agent reload`",
+                "now run `rolecall issuer export --config FILE`, serve the files, then `rolecall-agent reload`",
             );
         }
         Ok(())
@@ -291,10 +203,4 @@ fn show(url: &IssuerUrl, keys: Option<&KeyRing>, output: Output) {
             print(&format!("{url}\n{table}"));
         }
     }
-}
-
-fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
-    table
 }

@@ -9,7 +9,10 @@ use std::{
 use clap::{Args, Subcommand};
 use conformance::{AnswerSeen, Exchange, Requirement, Run, Targets};
 
-use crate::{Done, Failure, Output, print};
+use crate::{
+    Done, Failure,
+    paper::{Output, print},
+};
 
 /// How long one exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -54,12 +54,14 @@ const FLOORS: &[Floor] = &[
             "edge/api",
         ],
     ),
-    // The first stage: what a person types issues tokens and judges metadata services.
+    // What a person types names workloads, verifies ledgers, issues tokens of a standalone agent and judges
+    // metadata services.
     (
         "bin/cli",
         &[
             "core/cloud",
             "core/secret",
+            "core/workload",
             "core/issuer",
             "core/metadata",
             "core/ledger",
