@@ -3,7 +3,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use cloud::{AccountId, Arn, Partition, Region, RoleArn};
+use cloud::{AccountId, Arn, Partition, Region, RoleArn, RoleSession};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -12,6 +12,7 @@ fuzz_target!(|text: &str| {
     check::<Partition>(text);
     check::<Region>(text);
     check::<RoleArn>(text);
+    check::<RoleSession>(text);
 });
 
 fn check<T: FromStr<Err: Display> + Display + PartialEq>(text: &str) {

@@ -7,8 +7,10 @@ mod account;
 mod arn;
 mod region;
 mod role;
+mod session;
 
 pub use account::{AccountId, InvalidAccountId};
 pub use arn::{Arn, InvalidArn, Partition};
 pub use region::{InvalidRegion, Region};
 pub use role::{InvalidRoleArn, RoleArn};
+pub use session::{InvalidRoleSession, RoleSession};

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use cloud::{AccountId, Arn, Partition, Region, RoleArn};
+use cloud::{AccountId, Arn, Partition, Region, RoleArn, RoleSession};
 use proptest::prelude::*;
 
 /// `text` is a noun and prints back as itself.
@@ -61,6 +61,25 @@ fn what_is_almost_a_role_is_refused() {
     check_refused::<RoleArn>(&format!("arn:aws:iam::111122223333:role/{long}"));
 }
 
+#[test]
+fn a_roles_session_has_a_role_and_a_name() {
+    check::<RoleSession>("arn:aws:sts::111122223333:assumed-role/orders/i-0123456789abcdef0");
+    check::<RoleSession>("arn:aws-cn:sts::111122223333:assumed-role/a_+=,.@-/b@example.com");
+}
+
+#[test]
+fn who_calls_as_something_else_is_no_session_of_a_role() {
+    check_refused::<RoleSession>("arn:aws:iam::111122223333:user/orders");
+    check_refused::<RoleSession>("arn:aws:iam::111122223333:root");
+    check_refused::<RoleSession>("arn:aws:iam::111122223333:assumed-role/orders/one");
+    check_refused::<RoleSession>("arn:aws:sts::111122223333:federated-user/orders");
+    check_refused::<RoleSession>("arn:aws:sts::111122223333:assumed-role/orders");
+    check_refused::<RoleSession>("arn:aws:sts::111122223333:assumed-role//one");
+    check_refused::<RoleSession>("arn:aws:sts::111122223333:assumed-role/path/orders/one");
+    check_refused::<RoleSession>("arn:aws:sts:::assumed-role/orders/one");
+    check_refused::<RoleSession>("arn:aws:sts:eu-west-1:111122223333:assumed-role/orders/one");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -85,6 +104,13 @@ proptest! {
         text in "arn:aws:iam::[0-9]{12}:role/([a-zA-Z0-9+=,.@_ -][a-zA-Z0-9+=,.@_/ -]{0,40})?",
     ) {
         prints_back::<RoleArn>(&text)?;
+    }
+
+    #[test]
+    fn what_looks_like_a_session_is_refused_or_prints_back(
+        text in "arn:aws:sts::[0-9]{12}:assumed-role/[a-zA-Z0-9+=,.@_ /-]{0,40}",
+    ) {
+        prints_back::<RoleSession>(&text)?;
     }
 
     #[test]

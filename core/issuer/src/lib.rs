@@ -44,6 +44,7 @@ mod manifest;
 mod schedule;
 mod subject;
 mod tags;
+mod trust;
 mod url;
 
 pub use claims::{Claims, InvalidClaims, Unsigned};
@@ -56,4 +57,5 @@ pub use manifest::{Entry, InvalidManifest, Manifest};
 pub use schedule::{Due, InvalidSchedule, Schedule};
 pub use subject::{InvalidSubject, Subject};
 pub use tags::{InvalidTags, SessionTags};
+pub use trust::{Finding, Provider, Trust};
 pub use url::{InvalidIssuerUrl, IssuerUrl};

@@ -1,20 +1,20 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_config::{
-    BehaviorVersion, default_provider::credentials::DefaultCredentialsChain, imds,
-    provider_config::ProviderConfig,
-};
+use aws_config::BehaviorVersion;
 use aws_sdk_sts::{
-    config::{Credentials, SharedCredentialsProvider, retry::RetryConfig, timeout::TimeoutConfig},
+    config::retry::RetryConfig,
     error::{ProvideErrorMetadata, SdkError},
     types::Tag,
 };
-use aws_smithy_http_client::tls;
 use cloud::{Region, RoleArn};
 use jiff::Timestamp;
 use secret::SecretText;
 
-use crate::plain::Plain;
+use crate::{
+    HostCredentials,
+    https::{https, innermost, timeouts},
+    trouble::{Blame, blame, speaks_of_credentials},
+};
 
 /// How STS is reached.
 #[derive(Clone, Debug)]
@@ -29,25 +29,6 @@ pub struct StsSettings {
     pub mark: Option<u32>,
     /// Where `AssumeRole` takes the host's credentials from.
     pub host_credentials: HostCredentials,
-}
-
-/// Where the host's own credentials come from, for `AssumeRole`.
-#[derive(Clone, Debug)]
-pub enum HostCredentials {
-    /// The SDK's default chain: environment, shared files, the host's metadata service.
-    DefaultChain {
-        /// The host's metadata service, if not at AWS's address.
-        metadata_endpoint: Option<String>,
-    },
-    /// A fixed key, for practice clouds.
-    Fixed {
-        /// The access key's id.
-        access_key_id: String,
-        /// Its secret.
-        secret_access_key: SecretText,
-    },
-    /// None: only `AssumeRoleWithWebIdentity` can be asked.
-    None,
 }
 
 /// A question to STS: the role that trusts the host's credentials.
@@ -130,7 +111,7 @@ impl Sts {
     /// Prepares the clients; asks nobody.
     pub async fn new(settings: &StsSettings) -> Self {
         let base = base(settings);
-        let host = host_credentials(settings).await;
+        let host = settings.host_credentials.provider(&settings.region, settings.mark).await;
         let with_host = host.map(|provider| {
             aws_sdk_sts::Client::from_conf(base.clone().credentials_provider(provider).build())
         });
@@ -180,10 +161,6 @@ impl Sts {
 }
 
 fn base(settings: &StsSettings) -> aws_sdk_sts::config::Builder {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(settings.timeout.min(Duration::from_secs(3)))
-        .operation_timeout(settings.timeout)
-        .build();
     let mut builder = aws_sdk_sts::Config::builder();
     builder.set_endpoint_url(settings.endpoint.clone());
     builder
@@ -191,39 +168,7 @@ fn base(settings: &StsSettings) -> aws_sdk_sts::config::Builder {
         .region(aws_sdk_sts::config::Region::new(settings.region.as_str().to_owned()))
         .http_client(https())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts)
-}
-
-fn https() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
-    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().tls_provider(ring).build_https()
-}
-
-async fn host_credentials(settings: &StsSettings) -> Option<SharedCredentialsProvider> {
-    match &settings.host_credentials {
-        HostCredentials::None => None,
-        HostCredentials::Fixed { access_key_id, secret_access_key } => {
-            let secret = secret_access_key.expose().as_str();
-            let key = Credentials::new(access_key_id, secret, None, None, "configured");
-            Some(SharedCredentialsProvider::new(key))
-        }
-        HostCredentials::DefaultChain { metadata_endpoint } => {
-            // The host's metadata service is asked from marked sockets, past our own redirect.
-            let plain =
-                ProviderConfig::without_region().with_http_client(Plain { mark: settings.mark });
-            let mut metadata = imds::Client::builder().configure(&plain);
-            if let Some(endpoint) = metadata_endpoint {
-                metadata = metadata.endpoint(endpoint).ok()?;
-            }
-            let chain = DefaultCredentialsChain::builder()
-                .configure(ProviderConfig::without_region().with_http_client(https()))
-                .imds_client(metadata.build())
-                .region(aws_config::Region::new(settings.region.as_str().to_owned()))
-                .build()
-                .await;
-            Some(SharedCredentialsProvider::new(chain))
-        }
-    }
+        .timeout_config(timeouts(settings.timeout))
 }
 
 fn seconds(duration: Duration) -> i32 {
@@ -259,7 +204,7 @@ where
         SdkError::TimeoutError(_) => StsError::Unavailable("no answer in time".to_owned()),
         _ => {
             let reason = innermost(error);
-            if reason.contains("credentials") || reason.contains("credential provider") {
+            if speaks_of_credentials(&reason) {
                 StsError::NoHostCredentials(reason)
             } else {
                 StsError::Unavailable(reason)
@@ -268,81 +213,13 @@ where
     }
 }
 
-/// Sorts STS's error codes by who must act.
-/// [AWS: errors of AssumeRoleWithWebIdentity](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors)
 fn classify(code: &str, message: &str) -> StsError {
-    match code {
-        "Throttling"
-        | "ThrottlingException"
-        | "RequestLimitExceeded"
-        | "TooManyRequestsException"
-        | "SlowDown" => StsError::Throttled(message.to_owned()),
-        // AWS documents this one as temporary: it could not fetch our signing keys.
-        "IDPCommunicationError"
-        | "InternalFailure"
-        | "InternalError"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException"
-        | "RequestTimeout"
-        | "Unknown" => StsError::Unavailable(format!("{code}: {message}")),
-        // The same code says that the secret is wrong, which no clock mends.
-        "SignatureDoesNotMatch" if message.contains("Secret Access Key") => {
-            StsError::NoHostCredentials(format!("{code}: {message}"))
-        }
-        "ExpiredTokenException"
-        | "RequestExpired"
-        | "RequestTimeTooSkewed"
-        | "SignatureDoesNotMatch" => StsError::Clock(format!("{code}: {message}")),
-        _ => StsError::Denied { code: code.to_owned(), message: message.to_owned() },
-    }
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    let mut text = error.to_string();
-    while let Some(source) = error.source() {
-        error = source;
-        text = error.to_string();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(code: &str, expected: &str) {
-        check_words(code, "m", expected);
-    }
-
-    #[track_caller]
-    fn check_words(code: &str, message: &str, expected: &str) {
-        let got = match classify(code, message) {
-            StsError::Throttled(_) => "throttled",
-            StsError::Denied { .. } => "denied",
-            StsError::Unavailable(_) => "unavailable",
-            StsError::Clock(_) => "clock",
-            StsError::NoHostCredentials(_) => "host",
-        };
-        assert_eq!(got, expected, "{code}");
-    }
-
-    #[test]
-    fn an_error_code_of_sts_says_who_must_act() {
-        check("Throttling", "throttled");
-        check("AccessDenied", "denied");
-        check("InvalidIdentityToken", "denied");
-        check("ExpiredTokenException", "clock");
-        check("RequestExpired", "clock");
-        check("RequestTimeTooSkewed", "clock");
-        let late = "Signature expired: 20260301T000000Z is now earlier than 20260301T001500Z";
-        check_words("SignatureDoesNotMatch", late, "clock");
-        let wrong = "The request signature we calculated does not match the signature you provided. \
-                     Check your AWS Secret Access Key and signing method.";
-        check_words("SignatureDoesNotMatch", wrong, "host");
-        check("PackedPolicyTooLarge", "denied");
-        check("IDPCommunicationError", "unavailable");
-        check("InternalFailure", "unavailable");
+    let both = || format!("{code}: {message}");
+    match blame(code, message) {
+        Blame::Throttled => StsError::Throttled(message.to_owned()),
+        Blame::Unavailable => StsError::Unavailable(both()),
+        Blame::HostCredentials => StsError::NoHostCredentials(both()),
+        Blame::Clock => StsError::Clock(both()),
+        Blame::Denied => StsError::Denied { code: code.to_owned(), message: message.to_owned() },
     }
 }

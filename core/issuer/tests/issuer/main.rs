@@ -15,5 +15,6 @@ mod key_ring;
 mod keys;
 mod random;
 mod schedule;
+mod trust;
 mod urls;
 mod verifier;
