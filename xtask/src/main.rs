@@ -1,4 +1,4 @@
-//! demo, setup, test, tidy, bench, fuzz: the only scripts.
+//! demo, setup, test, tidy, gen, bench, fuzz: the only scripts.
 //!
 //! This crate exists because of a different dependency weight: it is built before anything else, so
 //! that a fresh clone needs only a Rust toolchain. Three tables are meant to grow:
@@ -36,6 +36,7 @@
 mod benches;
 mod demo;
 mod fuzzing;
+mod generate;
 mod house;
 mod private_host;
 mod programs;
@@ -83,6 +84,9 @@ A test that cannot run here prints a line `skipped: REASON` and counts as skippe
     /// Checks the house: who leans on whom, names, documents, leftovers
     #[command(after_help = "Examples:\n  cargo xtask tidy")]
     Tidy,
+    /// Writes what is made from the program: edge/api/openapi.json and docs/reference/api.md
+    #[command(after_help = "Examples:\n  cargo xtask gen")]
+    Gen,
     /// Runs a benchmark and shows its ratios; without a name, lists the benchmarks
     #[command(after_help = "Examples:
   cargo xtask bench                     which benchmarks there are
@@ -103,6 +107,7 @@ fn main() -> ExitCode {
         Command::Setup => testing::setup(),
         Command::Test(options) => testing::test(&house, &options),
         Command::Tidy => tidy::tidy(&house),
+        Command::Gen => generate::generate(&house),
         Command::Bench(options) => benches::bench(&house, &options),
         Command::Fuzz(options) => fuzzing::fuzz(&house, &options),
     });

@@ -29,6 +29,7 @@ pub mod agents;
 pub mod applications;
 pub mod bindings;
 pub mod client;
+pub mod document;
 pub mod explain;
 pub mod health;
 pub mod hosts;
