@@ -245,12 +245,8 @@ impl Agent {
 
     /// What keeps the agent and its server at one.
     fn line(&self) -> Option<Line> {
-        let control = Arc::clone(self.control.as_ref()?);
-        if self.engine.settings().development.is_some() {
-            control.saw(&self.engine, &self.engine.vouched());
-        }
         Some(Line {
-            control,
+            control: Arc::clone(self.control.as_ref()?),
             engine: Arc::clone(&self.engine),
             reloader: Arc::clone(&self.reloader),
             places: Arc::clone(&self.places),

@@ -389,7 +389,7 @@ fn check_joined(lines: &str, says: &str) {
 #[test]
 fn what_a_server_says_cannot_be_said_in_the_file_as_well() {
     check_joined(
-        &GOOD[GOOD.find("[[binding]]").unwrap()..],
+        GOOD.split_once("\n\n").unwrap().1,
         ":5:1: [[binding]] cannot stand beside [server]: bindings come from the server; propose it there \
          with `rolecall bind propose`",
     );

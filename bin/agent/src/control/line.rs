@@ -8,17 +8,12 @@ use std::{
 
 use api::{
     Kind, Within,
-    agents::{
-        Joined, MintToken, Minted, OrdersAsked, ReadOrders, Renew, RenewRequest, Report,
-        SendReport, TokenRequest,
-    },
+    agents::{Joined, OrdersAsked, ReadOrders, Renew, RenewRequest, Report, SendReport},
     client::{Address, AskError, Client, InvalidSettings},
     orders::SignedOrders,
 };
-use credentials::{FetchError, LeaseKey};
 use disk::Folder;
 use jiff::Timestamp;
-use secret::SecretText;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use workload::{Evidence, Workload};
@@ -77,17 +72,17 @@ pub struct Control {
 }
 
 #[derive(Debug)]
-struct State {
-    identity: Identity,
+pub(super) struct State {
+    pub(super) identity: Identity,
     obedience: Obedience,
     /// The orders in force as they came.
     signed: Option<SignedOrders>,
     workloads: Workloads,
-    told: Told,
+    pub(super) told: Told,
     sequence: u64,
     /// The report that the server took last, and whom it named.
-    taken: u64,
-    named: BTreeSet<Workload>,
+    pub(super) taken: u64,
+    pub(super) named: BTreeSet<Workload>,
     /// The changes that the last report told of.
     told_of: u64,
     /// The revision for which orders were asked again.
@@ -227,47 +222,11 @@ impl Control {
         done
     }
 
-    /// A token for a lease, from the server.
-    ///
-    /// # Errors
-    /// When the server does not give one: the error says who must act.
-    pub async fn mint(&self, key: &LeaseKey) -> Result<SecretText, FetchError> {
-        if self.state().told.is_revoked() {
-            return Err(FetchError::Refused {
-                kind: Kind::Revoked.to_string(),
-                message: "this host was revoked".to_owned(),
-            });
-        }
-        let named = |state: &State| state.named.contains(&key.workload);
-        self.report_unless(named).await.map_err(|error| self.translate(&error))?;
-        let taken = self.state().taken;
-        match self.ask_for_token(key).await {
-            Err(error) if is_not_running(&error) => {
-                // The server may have lost sight of this host: it hears of it now.
-                let since = |state: &State| state.taken > taken;
-                self.report_unless(since).await.map_err(|error| self.translate(&error))?;
-                self.ask_for_token(key).await
-            }
-            answer => answer,
-        }
-        .map(|minted| minted.token)
-        .map_err(|error| self.translate(&error))
-    }
-
-    async fn ask_for_token(&self, key: &LeaseKey) -> Result<Minted, AskError> {
-        let request = TokenRequest { workload: key.workload.clone(), role: key.role.clone() };
-        let minted = self.client().ask::<MintToken>(&(), &(), &request).await;
-        self.note(&minted);
-        minted
-    }
-
-    fn translate(&self, error: &AskError) -> FetchError {
-        let (now, expires) = (clock::now().wall, self.state().identity.joined.expires);
-        translate(error, now >= expires)
-    }
-
     /// Sends a report, unless another one has come to say so meanwhile.
-    async fn report_unless(&self, said: impl Fn(&State) -> bool) -> Result<(), AskError> {
+    pub(super) async fn report_unless(
+        &self,
+        said: impl Fn(&State) -> bool,
+    ) -> Result<(), AskError> {
         if said(&self.state()) {
             return Ok(());
         }
@@ -308,7 +267,7 @@ impl Control {
     }
 
     /// Notes whether the server answered, and tells the operator if that is news.
-    fn note<T>(&self, answer: &Result<T, AskError>) {
+    pub(super) fn note<T>(&self, answer: &Result<T, AskError>) {
         let (now, mut state) = (clock::now().wall, self.state());
         let news = match answer {
             Ok(_) => state.told.heard(now).map(str::to_owned),
@@ -347,11 +306,11 @@ impl Control {
         })
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -370,6 +329,7 @@ pub enum OpenError {
 impl Line {
     /// Keeps agent and server at one until the future is dropped.
     pub async fn run(self) {
+        self.control.saw(&self.engine, &self.engine.vouched());
         tokio::join!(self.follow_orders(), self.send_reports(), self.watch(), self.renew());
     }
 
@@ -412,7 +372,8 @@ impl Line {
     /// the same: a full disk must not keep anybody from switching off.
     async fn take(&self, signed: SignedOrders) -> bool {
         let control = &self.control;
-        let judged = match control.state().obedience.judge(&signed) {
+        let judged = control.state().obedience.judge(&signed);
+        let judged = match judged {
             Ok(judged) => judged,
             Err(error) => {
                 let news = control.state().told.disobeyed(clock::now().wall, error.to_string());
@@ -452,6 +413,7 @@ impl Line {
         let Some((orders, at)) = self.control.look() else { return };
         self.reloader.obey(&orders, at);
         self.places.judge_again();
+        self.control.saw(&self.engine, &self.engine.vouched());
         let now = clock::now();
         let on = self
             .control
@@ -582,37 +544,5 @@ fn anchor(evidence: &Evidence, vouched: bool) -> Anchor {
         (Some(namespace), _) => Anchor::Namespace(namespace.name.clone()),
         (None, Some(path)) => Anchor::Cgroup(path.clone()),
         (None, None) => Anchor::Asked,
-    }
-}
-
-fn is_not_running(error: &AskError) -> bool {
-    error.problem().is_some_and(|problem| problem.kind == Kind::NotRunning)
-}
-
-/// What a lease makes of it that the server cannot be asked, or refuses. Who must act is not lost.
-fn translate(error: &AskError, certificate_ended: bool) -> FetchError {
-    let said = told::words(error);
-    match error {
-        AskError::Refused(problem) => match problem.kind {
-            Kind::Revoked
-            | Kind::PlacementRefused
-            | Kind::NotBound
-            | Kind::SwitchedOff
-            | Kind::NotAHost => {
-                FetchError::Refused { kind: problem.kind.to_string(), message: said }
-            }
-            Kind::RateLimited => FetchError::Throttled,
-            // It passes, or the server's operator sees it there.
-            Kind::NotRunning | Kind::Internal => FetchError::Unavailable(said),
-            kind if kind.undone() => FetchError::Unavailable(said),
-            _ => FetchError::Misconfigured(said),
-        },
-        AskError::IdentityRefused { .. } if !certificate_ended => FetchError::Clock(said),
-        AskError::IdentityRefused { .. } | AskError::Untrusted { .. } | AskError::Unfit(_) => {
-            FetchError::Misconfigured(said)
-        }
-        AskError::Unreachable(_) | AskError::Lost { .. } | AskError::Illegible { .. } => {
-            FetchError::Unavailable(said)
-        }
     }
 }
