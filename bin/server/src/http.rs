@@ -6,9 +6,10 @@ mod rate;
 mod routes;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::service::service_fn;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -16,7 +17,7 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::Semaphore,
     task::JoinSet,
     time::timeout,
@@ -26,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{authority::Shown, report, server::Server};
 
 pub use body::{Browser, Reply};
+pub(crate) use body::{problem, public};
 pub use log::{RequestLog, Writer};
 pub use rate::Rate;
 pub use routes::{Handler, Routes, Table, Unrouted};
@@ -49,14 +51,34 @@ pub struct Connection {
     pub shown: Option<Shown>,
 }
 
+/// How a socket is spoken to.
+#[derive(Clone)]
+pub enum Door {
+    /// HTTP as it is.
+    Plain,
+    /// HTTP over TLS.
+    Tls(Arc<ServerConfig>),
+}
+
 /// Serves the API at a socket until the server stops; then waits for what is in flight.
-pub async fn serve(
-    server: Arc<Server>,
-    listener: TcpListener,
-    table: Arc<Table>,
-    tls: Arc<ServerConfig>,
-) {
-    let acceptor = TlsAcceptor::from(tls);
+pub async fn serve(server: Arc<Server>, listener: TcpListener, table: Arc<Table>, door: Door) {
+    let answer = {
+        let server = Arc::clone(&server);
+        move |connection, request| {
+            let (server, table) = (Arc::clone(&server), Arc::clone(&table));
+            async move { table.answer(server, connection, request).await }
+        }
+    };
+    accept(server, listener, door, answer).await;
+}
+
+/// Takes connections until the server stops, and lets `answer` answer their requests; then waits for what is
+/// in flight.
+pub(crate) async fn accept<A, T>(server: Arc<Server>, listener: TcpListener, door: Door, answer: A)
+where
+    A: Fn(Arc<Connection>, Request<Incoming>) -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = Reply> + Send + 'static,
+{
     let limits = server.config.limits;
     let places = usize::try_from(limits.connections_max.get()).unwrap_or(usize::MAX);
     let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
@@ -76,13 +98,24 @@ pub async fn serve(
                 continue;
             }
         };
-        let (server, table, acceptor) = (Arc::clone(&server), Arc::clone(&table), acceptor.clone());
+        let (server, door, answer) = (Arc::clone(&server), door.clone(), answer.clone());
         connections.spawn(async move {
             let _place = place;
+            // Answers are small and waited for; where the system will not hurry, they come all the same.
+            let _ = stream.set_nodelay(true);
+            let config = match door {
+                Door::Plain => {
+                    return connection(server, stream, Connection { peer, shown: None }, answer).await;
+                }
+                Door::Tls(config) => config,
+            };
             let limit = Duration::from_secs(limits.handshake_s.get());
+            let handshake = timeout(limit, TlsAcceptor::from(config).accept(stream)).await;
             // Who does not finish a handshake is nobody yet: there is nothing to tell them.
-            if let Ok(Some((stream, shown))) = timeout(limit, handshake(&acceptor, stream)).await {
-                connection(server, stream, Connection { peer, shown }, table).await;
+            if let Ok(Ok(stream)) = handshake {
+                let certificates = stream.get_ref().1.peer_certificates();
+                let shown = certificates.and_then(<[_]>::first).and_then(Shown::read);
+                connection(server, stream, Connection { peer, shown }, answer).await;
             }
         });
     }
@@ -94,27 +127,17 @@ pub async fn serve(
     }
 }
 
-type Tls = tokio_rustls::server::TlsStream<TcpStream>;
-
-async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<(Tls, Option<Shown>)> {
-    // Answers are small and waited for.
-    let _ = stream.set_nodelay(true);
-    let stream = acceptor.accept(stream).await.ok()?;
-    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(Shown::read);
-    Some((stream, shown))
-}
-
-async fn connection<S>(server: Arc<Server>, stream: S, connection: Connection, table: Arc<Table>)
+async fn connection<S, A, T>(server: Arc<Server>, stream: S, connection: Connection, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Arc<Connection>, Request<Incoming>) -> T + Send + Sync + 'static,
+    T: Future<Output = Reply> + Send + 'static,
 {
     let idle = Duration::from_secs(server.config.limits.idle_s.get());
     let connection = Arc::new(connection);
-    let stopping = Arc::clone(&server);
     let service = service_fn(move |request| {
-        let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
-        let table = Arc::clone(&table);
-        async move { Ok::<_, std::convert::Infallible>(table.answer(server, connection, request).await) }
+        let answering = answer(Arc::clone(&connection), request);
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -135,7 +158,7 @@ where
     // A connection that breaks is its client's affair.
     let ended = tokio::select! {
         _ = serving.as_mut() => true,
-        () = stopping.stopping() => false,
+        () = server.stopping() => false,
     };
     if !ended {
         serving.as_mut().graceful_shutdown();

@@ -9,9 +9,12 @@ pub mod acts;
 pub mod authority;
 pub mod caller;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod cursor;
 pub mod fault;
+pub mod found;
+pub mod health;
 pub mod http;
 pub mod issuer_keys;
 pub mod knowledge;
@@ -23,13 +26,19 @@ pub mod own_keys;
 pub mod people;
 pub mod permit;
 pub mod policies;
+pub mod policing;
+pub mod publish;
 pub mod random;
 pub mod routes;
 pub mod rows;
+pub mod run;
 pub mod seal;
 pub mod server;
 pub mod sessions;
 pub mod works;
+
+/// The server's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Tells the operator, on standard error. Nothing that is told may hold a secret: the arguments
 /// are names, paths and errors.

@@ -2,7 +2,10 @@
 
 use state::Act;
 
-use crate::{caller::Host, policies::Question};
+use crate::{
+    caller::{Host, Person},
+    policies::Question,
+};
 
 /// A person's leave to do one thing: the policies allow it. Only [`crate::caller::Person::may`] makes one.
 #[derive(Debug)]
@@ -48,6 +51,11 @@ impl Permit {
     pub(crate) fn new(question: Question, because: Vec<String>, policies: u64) -> Self {
         let actor = crate::people::actor(&question.person);
         Self { question, because, policies, actor }
+    }
+
+    /// Leave to end one's own session, which no policy can take.
+    pub(crate) fn of_session(person: &Person) -> OwnPermit {
+        OwnPermit(person.actor())
     }
 
     /// What was allowed was a look: nothing is done with it.

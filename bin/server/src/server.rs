@@ -2,7 +2,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use api::{Kind, Problem};
@@ -17,7 +17,9 @@ use crate::{
     clock::Clock,
     config::Config,
     fault::{OrProblem, internal},
+    health::Looked,
     http::{Rate, RequestLog},
+    login::Provider,
     permit::{Acting, Leave},
     policies::{Answer, Policies, Question, SHIPPED},
     random,
@@ -46,6 +48,8 @@ pub struct Server {
     policies: RwLock<Arc<Policies>>,
     pub(crate) rate: Rate,
     pub(crate) log: RequestLog,
+    provider: Option<Provider>,
+    pub(crate) health: Mutex<Option<Looked>>,
     stop: watch::Sender<bool>,
 }
 
@@ -58,6 +62,7 @@ pub(crate) struct Parts {
     pub authority: Authority,
     pub works: Works,
     pub log: RequestLog,
+    pub provider: Option<Provider>,
 }
 
 impl Server {
@@ -66,7 +71,7 @@ impl Server {
     /// # Errors
     /// When the shipped policies cannot be read, which is a mistake of the program.
     pub(crate) fn new(parts: Parts) -> Result<Self, Problem> {
-        let Parts { config, clock, state, seal, authority, works, log } = parts;
+        let Parts { config, clock, state, seal, authority, works, log, provider } = parts;
         let shipped = Policies::parse(0, SHIPPED).map_err(|error| internal(&error))?;
         let (started, limits) = (clock.now(), config.limits);
         Ok(Self {
@@ -80,6 +85,8 @@ impl Server {
             policies: RwLock::new(Arc::new(shipped)),
             rate: Rate::new(limits.open_per_s.get(), limits.open_burst.get()),
             log,
+            provider,
+            health: Mutex::new(None),
             stop: watch::Sender::new(false),
         })
     }
@@ -129,6 +136,17 @@ impl Server {
         Ok(policies)
     }
 
+    /// The provider that people sign in with.
+    ///
+    /// # Errors
+    /// When the file names none.
+    pub(crate) fn provider(&self) -> Result<&Provider, Problem> {
+        self.provider.as_ref().ok_or_else(|| {
+            let detail = "this server knows no sign-in provider: sign in by a one-time token, or set `[oidc]`";
+            Problem::new(Kind::LoginRefused, detail)
+        })
+    }
+
     /// Records that somebody may not do something.
     pub(crate) async fn record_denied(
         &self,
@@ -144,6 +162,11 @@ impl Server {
     pub async fn stopping(&self) {
         // The sender is this very server's.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Whether the replica was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// Tells everything to stop.

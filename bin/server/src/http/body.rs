@@ -66,8 +66,19 @@ pub(super) fn browser(answer: &Browser) -> Result<Reply, Problem> {
     Ok(reply)
 }
 
+/// A public document, which anybody may keep for `seconds`.
+pub(crate) fn public(text: String, seconds: u32) -> Reply {
+    let mut reply = reply(StatusCode::OK, text.into());
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(kept) = HeaderValue::from_str(&format!("public, max-age={seconds}")) {
+        headers.insert(CACHE_CONTROL, kept);
+    }
+    reply
+}
+
 /// A problem, for a program.
-pub(super) fn problem(problem: &Problem, retry_after: Option<u64>) -> Reply {
+pub(crate) fn problem(problem: &Problem, retry_after: Option<u64>) -> Reply {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = serde_json::to_vec(problem).unwrap_or_default();
     let mut reply = reply(status, text.into());

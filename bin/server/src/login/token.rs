@@ -1,0 +1,42 @@
+//! Signing in by the one-time token that the server printed.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use api::{Problem, login};
+use serde_json::json;
+
+use super::{Identified, let_in, refused};
+use crate::{
+    caller::Anybody, fault::OrProblem, found::ADMIN_TOKEN, people::FIRST_ADMIN, permit::OwnPermit,
+    policies::ADMIN, random, server::Server,
+};
+
+/// Signs in with an admin's one-time token. A token is used up by the first who shows it.
+pub(crate) async fn by_token(
+    server: Arc<Server>,
+    who: Anybody,
+    (): (),
+    (): (),
+    asked: login::TokenLogin,
+) -> Result<login::Session, Problem> {
+    let hash = random::hash(asked.token.expose());
+    let login = server.state.take_login(&hash, server.clock.now()).await.or_problem()?;
+    if login.is_none_or(|login| login.kind != ADMIN_TOKEN) {
+        // Nobody is known, so nobody is named; the address is what there is.
+        let mut act = server.act(&OwnPermit::server()).await?;
+        let detail = json!({ "way": "token", "address": who.address.to_string() });
+        act.record("login.refused", "token", detail).await?;
+        act.commit().await?;
+        let way = "make another one on the server: `rolecall-server admin-token`";
+        return Err(refused(format!("the token is unknown, was used, or has ended; {way}")));
+    }
+    let admin = Identified {
+        id: FIRST_ADMIN.to_owned(),
+        name: "First admin".to_owned(),
+        email: None,
+        claimed: BTreeSet::new(),
+        given: Some(ADMIN),
+        way: "token",
+    };
+    let_in(&server, admin).await
+}
