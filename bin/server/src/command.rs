@@ -81,8 +81,12 @@ fn attempt(arguments: &Arguments) -> Result<(), Failure> {
         }
         Some(Command::Check) => {
             let oidc = config.oidc.as_ref().map(crate::login::Provider::new).transpose()?;
-            let people = if oidc.is_some() { "a sign-in provider" } else { "one-time tokens alone" };
-            print(&format!("the file is right: serves at {}, people sign in by {people}\n", config.listen));
+            let people =
+                if oidc.is_some() { "a sign-in provider" } else { "one-time tokens alone" };
+            print(&format!(
+                "the file is right: serves at {}, people sign in by {people}\n",
+                config.listen
+            ));
         }
         Some(Command::Fingerprint) => {
             let found = runtime.block_on(found::present(&config))?;
@@ -98,8 +102,8 @@ fn attempt(arguments: &Arguments) -> Result<(), Failure> {
             print(&format!("{}\n", token.expose()));
         }
         Some(Command::Reseal { new_key_file }) => {
-            let sealed = found::reseal(&config, new_key_file, &Clock::system());
-            let count = runtime.block_on(sealed)?;
+            let clock = Clock::system();
+            let count = runtime.block_on(found::reseal(&config, new_key_file, &clock))?;
             let file = new_key_file.display();
             print(&format!(
                 "{count} keys are sealed under `{file}`: name it as `key_file`, and start every replica again\n"

@@ -52,7 +52,7 @@ pub struct Connection {
 }
 
 /// How a socket is spoken to.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Door {
     /// HTTP as it is.
     Plain,
@@ -105,7 +105,8 @@ where
             let _ = stream.set_nodelay(true);
             let config = match door {
                 Door::Plain => {
-                    return connection(server, stream, Connection { peer, shown: None }, answer).await;
+                    return connection(server, stream, Connection { peer, shown: None }, answer)
+                        .await;
                 }
                 Door::Tls(config) => config,
             };

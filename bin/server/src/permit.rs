@@ -99,11 +99,6 @@ impl OwnPermit {
     pub(crate) fn signing_in(person: &str) -> Self {
         Self(crate::people::actor(person))
     }
-
-    /// What is done on the machine itself by whoever may read the key file.
-    pub(crate) fn operator() -> Self {
-        Self("operator".to_owned())
-    }
 }
 
 impl Leave for OwnPermit {

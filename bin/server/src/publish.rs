@@ -22,6 +22,8 @@ use crate::{
 /// Where the discovery document is, below the issuer's address.
 /// [OpenID Connect Discovery](https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig)
 const DISCOVERY: &str = "/.well-known/openid-configuration";
+/// Where the keys are; see `issuer::IssuerUrl::jwks_url`.
+const JWKS: &str = "/.well-known/jwks.json";
 /// For how long the documents may be kept, in seconds. A key is published for longer before it signs.
 const KEPT_S: u32 = 300;
 
@@ -51,10 +53,13 @@ fn answer(server: &Server, request: &Request<Incoming>) -> Reply {
     if path.ends_with(DISCOVERY) {
         return public(documents.discovery.clone(), KEPT_S);
     }
-    if path.ends_with(issuer::IssuerUrl::JWKS) {
+    if path.ends_with(JWKS) {
         return public(documents.jwks.clone(), KEPT_S);
     }
-    refused(Kind::NotFound, "there are `/.well-known/openid-configuration` and the keys that it names")
+    refused(
+        Kind::NotFound,
+        "there are `/.well-known/openid-configuration` and the keys that it names",
+    )
 }
 
 /// TLS with the certificate and key in two files.
@@ -73,7 +78,8 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, FoundError> {
     let file = std::fs::File::open(certificate).map_err(failed(certificate))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
     let chain = chain.map_err(|error| wrong(certificate, error.to_string()))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));

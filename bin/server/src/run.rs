@@ -134,7 +134,9 @@ impl Replica {
         if let Some(at) = config.issuer.listen {
             let section = &config.issuer;
             let door = match (&section.certificate_file, &section.certificate_key_file) {
-                (Some(certificate), Some(key)) => Door::Tls(Arc::new(publish::tls(certificate, key)?)),
+                (Some(certificate), Some(key)) => {
+                    Door::Tls(Arc::new(publish::tls(certificate, key)?))
+                }
                 _ => Door::Plain,
             };
             let (listener, at) = listen(at).await?;
@@ -180,11 +182,14 @@ impl Replica {
                 Purpose::Issuer => tasks.spawn(publish::serve(server, listener, door)),
             };
         }
-        let chores = tokio::spawn(works::chores(Arc::clone(&server), minter));
+        let chores = tokio::spawn(works::chores(Arc::clone(&server)));
+        let minting = tokio::spawn(minter.run());
         let renewing = tokio::spawn(renew(Arc::clone(&server), own));
         while tasks.join_next().await.is_some() {}
+        // Only now, so that a token which was asked for before is still minted.
+        minting.abort();
         renewing.abort();
-        // Last, so that a token which is still asked for is still minted.
+        // A chore that panicked has nothing left to do.
         let _ = chores.await;
         server.state.close().await;
         writer
@@ -209,9 +214,9 @@ async fn renew(server: Arc<Server>, own: Arc<OwnCertificate>) {
             () = server.stopping() => return,
         }
         let made = server.authority.server(&server.config.names, server.clock.now());
-        let shown = made.map_err(|error| error.to_string()).and_then(|certificate| {
-            own.replace(certificate).map_err(|error| error.to_string())
-        });
+        let shown = made
+            .map_err(|error| error.to_string())
+            .and_then(|certificate| own.replace(certificate).map_err(|error| error.to_string()));
         rest = match shown {
             Ok(()) => SERVER_RENEW,
             Err(error) => {

@@ -11,6 +11,7 @@ use crate::{
     acts,
     clock::Clock,
     config::Config,
+    fault::OrProblem,
     issuer_keys::Opener,
     known::Refresher,
     mint::{Mint, Minter, Terms},
@@ -93,33 +94,40 @@ pub async fn first_key(server: &Server) -> Result<(), Problem> {
 
 /// What a replica does by itself until it stops: it looks for news, ends positions, changes keys, signs where
 /// the ledger stands, and forgets what is over.
-pub async fn chores(server: Arc<Server>, minter: Minter) {
-    let minting = tokio::spawn(minter.run());
+pub async fn chores(server: Arc<Server>) {
     let looking = Arc::clone(&server.refresher);
+    // Each chore holds the server itself, so that it can run on any thread.
+    let held = || Arc::clone(&server);
     tokio::select! {
         () = looking.run(report) => {}
         () = forget_told(&server) => {}
-        () = every(EXPIRE_EVERY, "a position that ended", || acts::switch::expire(&server)) => {}
-        () = every(KEEP_EVERY, "the issuer's keys", || acts::issuer::keep(&server)) => {}
-        () = every(CHECKPOINT_EVERY, "a checkpoint", || acts::ledger::checkpoint_by_itself(&server)) => {}
-        () = every(PRUNE_EVERY, "what is over", || prune(&server)) => {}
+        () = every(EXPIRE_EVERY, "a position that ended", held(), expire) => {}
+        () = every(KEEP_EVERY, "the issuer's keys", held(), keep) => {}
+        () = every(CHECKPOINT_EVERY, "a checkpoint", held(), checkpoint) => {}
+        () = every(PRUNE_EVERY, "what is over", held(), prune) => {}
         () = server.stopping() => {}
     }
     if let Err(problem) = acts::ledger::checkpoint_by_itself(&server).await {
         report(&format!("no checkpoint was made at the stop: {problem}"));
     }
-    minting.abort();
 }
 
 /// Does a chore again and again; what goes wrong is reported once until it works again.
-async fn every<T>(pause: Duration, what: &str, chore: impl AsyncFn() -> Result<T, Problem>) {
+async fn every<F>(
+    pause: Duration,
+    what: &str,
+    server: Arc<Server>,
+    chore: impl Fn(Arc<Server>) -> F,
+) where
+    F: Future<Output = Result<(), Problem>>,
+{
     let mut ticks = interval_at(Instant::now() + pause, pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         ticks.tick().await;
-        match chore().await {
-            Ok(_) => failing = false,
+        match chore(Arc::clone(&server)).await {
+            Ok(()) => failing = false,
             Err(problem) => {
                 if !failing {
                     report(&format!("{what}: it could not be written down: {problem}"));
@@ -130,9 +138,20 @@ async fn every<T>(pause: Duration, what: &str, chore: impl AsyncFn() -> Result<T
     }
 }
 
-async fn prune(server: &Server) -> Result<u64, Problem> {
-    use crate::fault::OrProblem as _;
-    server.state.prune(server.clock.now()).await.or_problem()
+async fn expire(server: Arc<Server>) -> Result<(), Problem> {
+    acts::switch::expire(&server).await.map(drop)
+}
+
+async fn keep(server: Arc<Server>) -> Result<(), Problem> {
+    acts::issuer::keep(&server).await.map(drop)
+}
+
+async fn checkpoint(server: Arc<Server>) -> Result<(), Problem> {
+    acts::ledger::checkpoint_by_itself(&server).await.map(drop)
+}
+
+async fn prune(server: Arc<Server>) -> Result<(), Problem> {
+    server.state.prune(server.clock.now()).await.or_problem().map(drop)
 }
 
 /// Forgets what revoked hosts were told.
