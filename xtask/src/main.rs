@@ -1,4 +1,4 @@
-//! demo, setup, test, tidy, gen, bench, fuzz: the only scripts.
+//! demo, setup, test, tidy, gen, bench, fuzz, package: the only scripts.
 //!
 //! This crate exists because of a different dependency weight: it is built before anything else, so
 //! that a fresh clone needs only a Rust toolchain. Three tables are meant to grow:
@@ -38,6 +38,7 @@ mod demo;
 mod fuzzing;
 mod generate;
 mod house;
+mod package;
 mod private_host;
 mod programs;
 mod source;
@@ -98,6 +99,16 @@ A test that cannot run here prints a line `skipped: REASON` and counts as skippe
   cargo xtask fuzz                      every target for 60 seconds
   cargo xtask fuzz http --seconds 600   one target for ten minutes")]
     Fuzz(fuzzing::Options),
+    /// Makes Debian packages of our programs, the list of what is in them, and their sums
+    #[command(after_help = "Examples:
+  cargo xtask package                   builds for release; writes to target/package
+  cargo xtask package -o json           the same, and lists what was made as JSON
+  cargo xtask package --profile dev     quicker to build, slower to run
+  cargo xtask package --programs target/debug --version 0.1.0~try1 --out /tmp/try
+                                        packs what is built already
+
+The same commit makes the same bytes. Needs `dpkg-dev` and `binutils`.")]
+    Package(package::Options),
 }
 
 fn main() -> ExitCode {
@@ -110,6 +121,7 @@ fn main() -> ExitCode {
         Command::Gen => generate::generate(&house),
         Command::Bench(options) => benches::bench(&house, &options),
         Command::Fuzz(options) => fuzzing::fuzz(&house, &options),
+        Command::Package(options) => package::package(&house, &options),
     });
     match done {
         Ok(code) => code,

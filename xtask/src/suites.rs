@@ -22,6 +22,8 @@ pub(crate) enum Need {
     Host,
     /// A container engine: podman, and an image's worth of busybox.
     Containers,
+    /// What makes packages, and a system to install them on.
+    Packaging,
     /// The practice cloud, boto3 and the AWS CLI.
     Python,
     /// A PostgreSQL server.
@@ -41,6 +43,7 @@ impl Need {
     pub(crate) const ALL: &[Self] = &[
         Self::Host,
         Self::Containers,
+        Self::Packaging,
         Self::Python,
         Self::Postgres,
         Self::Node,
@@ -185,6 +188,12 @@ pub(crate) const SUITES: &[Suite] = &[
         ]),
     },
     Suite {
+        name: "package",
+        promise: "the packages install on a fresh Debian, serve there, and leave nothing behind",
+        needs: &[Need::Packaging, Need::Python],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "fuzz",
         promise: "no input breaks a parser, as far as a few seconds tell",
         needs: &[],
@@ -197,6 +206,7 @@ pub(crate) const SUITES: &[Suite] = &[
 const CLAIMS: &[(&str, &str, &str)] = &[
     ("sim", "", "sim"),
     ("practice", "", "practice"),
+    ("packaging", "", "package"),
     ("edge/linux", "kernel", "namespaces"),
     ("edge/docker", "podman", "namespaces"),
     ("edge/state", "database", "database"),

@@ -230,6 +230,7 @@ fn prepare(needs: &[Need]) -> Prepared {
         let done = match need {
             Need::Host => setup::host(&mut progress),
             Need::Containers => setup::containers(&mut progress),
+            Need::Packaging => setup::packaging(&mut progress),
             Need::Python => setup::python(&mut progress),
             Need::Postgres => setup::postgres(&mut progress),
             Need::Node => setup::node(&mut progress),

@@ -13,7 +13,7 @@ use crate::program::Invocation;
 
 /// The cgroup below which all of a workspace's are.
 #[derive(Debug)]
-pub(super) struct Cgroups {
+pub(crate) struct Cgroups {
     folder: PathBuf,
     path: String,
     _watched: Watched,
@@ -23,7 +23,7 @@ impl Cgroups {
     /// Makes a cgroup `name`: at the top, or where that is not allowed below our own.
     ///
     /// Errors say why there can be none, in words for a person.
-    pub(super) fn new(name: &str) -> Result<Self, String> {
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
         let mounted = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mount = mounted.lines().find_map(mount_point).ok_or("cgroup2 is not mounted")?;
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -43,7 +43,7 @@ impl Cgroups {
         Err(why)
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 

@@ -62,7 +62,7 @@ fn apt(through: &[&'static str], arguments: &[&str]) -> Result<(), SetupError> {
     Ok(())
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 

@@ -87,6 +87,7 @@ const FLOORS: &[Floor] = &[
             "core/credentials",
         ],
     ),
+    ("packaging", &["bin/agent", "bin/server", "bin/cli"]),
     ("xtask", &["practice"]),
 ];
 
