@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use jiff::Timestamp;
@@ -9,7 +10,8 @@ use crate::stored::Stored;
 use crate::{Reading, State, StateError};
 
 /// An act: looks, records, changes, commits. From its beginning to its end it is alone in the whole
-/// deployment, so keep it short. Dropped, it never was.
+/// deployment, so keep it short, and ask it rather than the [`State`]: whoever waits there waits for its end.
+/// Dropped, it never was.
 pub struct Act {
     reading: Reading,
     state: State,
@@ -28,6 +30,15 @@ pub(crate) enum Weight {
     Recorded,
     /// It changes what the servers know as well.
     Known,
+}
+
+impl fmt::Debug for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reading, last, weight, .. } = self;
+        let mut act = f.debug_struct("Act");
+        act.field("reading", reading).field("last", last).field("weight", weight);
+        act.finish_non_exhaustive()
+    }
 }
 
 impl Deref for Act {
@@ -95,6 +106,7 @@ impl Act {
         let Self { reading: Reading { link, .. }, state, id, last, .. } = self;
         match (link.commit().await, last) {
             (Ok(()), _) => Ok(revision),
+            (Err(error), None) if error.is_retryable() => Err(StateError::Unsure),
             (Err(error), None) => Err(error),
             // Whether it was done is in the ledger. Whoever holds the lock knows that no earlier act is
             // still on its way.

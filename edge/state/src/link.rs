@@ -93,7 +93,7 @@ impl Link {
 
     /// Runs a statement; answers how many rows it changed.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StateError> {
-        self.begin_statement()?;
+        self.begin_statement(&statement)?;
         let done = on_either!(self, statement, query, open => query.execute(&mut **open).await)?;
         self.sound = true;
         Ok(done)
@@ -101,17 +101,29 @@ impl Link {
 
     /// Runs a statement; answers its rows.
     pub(crate) async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, StateError> {
-        self.begin_statement()?;
+        self.begin_statement(&statement)?;
         let rows = on_either!(self, statement, query, open => query.fetch_all(&mut **open).await)?;
         self.sound = true;
         Ok(rows)
     }
 
-    fn begin_statement(&mut self) -> Result<(), StateError> {
-        if !std::mem::replace(&mut self.sound, false) {
-            return Err(StateError::unavailable("an earlier statement of the transaction failed"));
+    fn begin_statement(&mut self, statement: &Statement) -> Result<(), StateError> {
+        self.check_sound()?;
+        self.sound = false;
+        let has_zero =
+            |value: &Value| matches!(value, Value::Text(Some(text)) if text.contains('\0'));
+        // SQLite would hold it, PostgreSQL would not.
+        if statement.values.iter().any(has_zero) {
+            return Err(StateError::Conflict { what: "a text has a zero byte".to_owned() });
         }
         Ok(())
+    }
+
+    fn check_sound(&self) -> Result<(), StateError> {
+        if self.sound {
+            return Ok(());
+        }
+        Err(StateError::unavailable("an earlier statement of the transaction failed"))
     }
 
     /// The one cell of the first row; none where there is no row.
@@ -168,8 +180,8 @@ impl Link {
         self.execute(Statement::new(insert_sql::<T>()).all(row.values())).await.map(|_| ())
     }
 
-    pub(crate) async fn commit(mut self) -> Result<(), StateError> {
-        self.begin_statement()?;
+    pub(crate) async fn commit(self) -> Result<(), StateError> {
+        self.check_sound()?;
         match self.open {
             Open::Sqlite(open) => open.commit().await?,
             Open::Postgres(open) => open.commit().await?,

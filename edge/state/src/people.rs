@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use secret::SecretText;
 
 use crate::act::Weight;
+use crate::cell::Cells;
 use crate::link::Statement;
-use crate::stored::rows;
+use crate::stored::{Stored as _, rows};
 use crate::{Act, Reading, State, StateError};
 
 rows! {
@@ -231,13 +232,14 @@ impl State {
         now: Timestamp,
     ) -> Result<Option<LoginRow>, StateError> {
         let mut link = self.aside().await?;
-        let login =
-            link.one(Statement::new("WHERE hash = $1 AND expires > $2").text(hash).with(&now));
-        let login = login.await?;
-        let take = Statement::new("DELETE FROM logins WHERE hash = $1 AND expires > $2");
-        let taken = link.execute(take.text(hash).with(&now)).await? > 0;
+        let take = Statement::new(format!(
+            "DELETE FROM logins WHERE hash = $1 AND expires > $2 RETURNING {}",
+            LoginRow::COLUMNS.join(", ")
+        ));
+        let taken = link.rows(take.text(hash).with(&now)).await?;
         link.commit().await?;
-        Ok(login.filter(|_| taken))
+        let read = |row| LoginRow::read(&mut Cells::new(row, LoginRow::TABLE));
+        taken.first().map(read).transpose()
     }
 
     /// Adds a decision that allowed no act: one that refused, or one about a look.

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use ledger::{Hash, Tail};
 
 use crate::StateError;
@@ -15,6 +17,12 @@ pub struct Reading {
 pub(crate) struct Standing {
     pub(crate) revision: u64,
     pub(crate) tail: Tail,
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("standing", &self.standing).finish_non_exhaustive()
+    }
 }
 
 impl Reading {

@@ -216,7 +216,7 @@ impl State {
     /// by a later one of the same boot is not.
     ///
     /// # Errors
-    /// [`StateError`], as all of these; then none of it was taken.
+    /// [`StateError`], as all of these. The report may then be put again.
     pub async fn put_report(&self, report: &Report) -> Result<bool, StateError> {
         let mut link = self.aside().await?;
         // This locks the host's row, so two reports of one host come one after the other.
