@@ -1,9 +1,18 @@
 """What AWS says when it says no, in the words and shapes that the SDKs read."""
 
+import json
 import uuid
 from xml.sax.saxutils import escape
 
 STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+
+OF_KEYS = {
+    "SignatureDoesNotMatch": "InvalidSignatureException",
+    "InvalidClientTokenId": "UnrecognizedClientException",
+    "ExpiredToken": "ExpiredTokenException",
+    "MissingAuthenticationToken": "MissingAuthenticationTokenException",
+}
 
 
 class Refused(Exception):
@@ -33,6 +42,10 @@ class Refused(Exception):
             f"<Error><Code>{escape(self.code)}</Code><Message>{escape(self.message)}</Message>"
             f"<RequestId>{uuid.uuid4()}</RequestId></Error>"
         ).encode()
+
+    def keys(self):
+        """The body of KMS, which has names of its own for what is wrong with a signature."""
+        return json.dumps({"__type": OF_KEYS.get(self.code, self.code), "message": self.message}).encode()
 
 
 def invalid_token(message):

@@ -10,6 +10,8 @@ Where moto differs from AWS, and what the gate does about it:
 - TRUST: moto asks no trust policy, nor whether the role exists. `sts.py` and `trust.py` do.
 - ANSWERS: moto leaves out subject, audience, provider and source identity, and makes up the packed
   size. `complete` puts them in.
+- KEYS: moto's KMS signs the digest of a digest, and its public keys lack what AWS says of them. `sign_key`
+  refuses the one and completes the other.
 - BUCKETS: moto lets every account into every bucket. `check_bucket` lets in the owner alone.
 """
 
@@ -96,6 +98,8 @@ class Gate(BaseHTTPRequestHandler):
         key = signatures.caller(self.cloud.keys, self.command, self.path, self.headers, body)
         if service == "s3":
             return self.store(key, body)
+        if service == "kms":
+            return self.sign_key(key, body)
         return self.forward(body)
 
     def sts(self, form, body):
@@ -147,6 +151,23 @@ class Gate(BaseHTTPRequestHandler):
             self.cloud.buckets[bucket] = key.account
         return answer
 
+    def sign_key(self, key, body):
+        """A call of KMS. A key that is named by the ARN of another account is not there, as it shares no key."""
+        action = self.headers.get("X-Amz-Target", "").removeprefix("TrentService.")
+        asked = json.loads(body)
+        if action == "Sign" and asked.get("MessageType") == "DIGEST":
+            raise invalid("The practice cloud's keys sign no digests: moto would hash them once more")
+        named = asked.get("KeyId", "")
+        if named.startswith("arn:") and account_of(named) != key.account:
+            raise Refused(400, "NotFoundException", f"Key '{named}' does not exist")
+        status, headers, answer = self.forward(body)
+        if status == 200 and action == "GetPublicKey":
+            said = json.loads(answer)
+            said["KeySpec"] = said["CustomerMasterKeySpec"]
+            said["KeyId"] = f"arn:aws:kms:{signatures.region_of(self.headers)}:{key.account}:key/{said['KeyId']}"
+            answer = json.dumps(said).encode()
+        return status, headers, answer
+
     def forward(self, body):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OF_ONE_HOP}
         headers["Content-Length"] = str(len(body))
@@ -187,9 +208,12 @@ class Gate(BaseHTTPRequestHandler):
         return dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
 
     def refuse(self, refused):
-        store = signatures.service_of(self.headers) == "s3"
-        body = refused.store() if store else refused.query()
-        self.send(refused.status, [("Content-Type", "application/xml" if store else "text/xml")], body)
+        service = signatures.service_of(self.headers)
+        kind, body = {
+            "s3": ("application/xml", refused.store),
+            "kms": ("application/x-amz-json-1.1", refused.keys),
+        }.get(service, ("text/xml", refused.query))
+        self.send(refused.status, [("Content-Type", kind)], body())
 
     def send(self, status, headers, body):
         self.send_response_only(status)

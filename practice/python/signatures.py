@@ -54,6 +54,11 @@ def service_of(headers):
     return parsed["scope"].split("/")[2] if parsed and parsed["scope"].count("/") == 3 else None
 
 
+def region_of(headers):
+    """The region that a signed request is for."""
+    return AUTHORIZATION.match(headers["Authorization"])["scope"].split("/")[1]
+
+
 def caller(keys, method, target, headers, body):
     """The key that signed the request. Raises what AWS answers to one that is not good."""
     parsed = AUTHORIZATION.match(headers.get("Authorization", ""))
@@ -71,7 +76,12 @@ def caller(keys, method, target, headers, body):
     check_time(headers, parsed["scope"])
     expected = signature(key.secret, parsed, method, target, headers, body, store)
     if not hmac.compare_digest(expected, parsed["signature"]):
-        raise Refused(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
+        raise Refused(
+            403,
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
+            " and signing method.",
+        )
     return key
 
 

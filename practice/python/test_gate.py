@@ -12,18 +12,25 @@ import logging
 import tempfile
 import time
 import unittest
+from email.message import Message
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import jwt
 from botocore import UNSIGNED
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.server import ThreadedMotoServer
 
 import gate
+import signatures
 from accounts import trust_tokens
+from answers import Refused
 from signatures import Key
 from tokens import SOURCE_IDENTITY, TAGS
 from trust import NOT_KNOWN, allows, test
@@ -358,6 +365,35 @@ class Callers(Case):
         known.expires = time.time() - 1
         self.refused("ExpiredToken", 403, lambda: self.whoami(key))
         self.refused("ExpiredToken", 400, lambda: self.stage.client("s3", key).list_objects_v2(Bucket=self.stage.orders["bucket"]))
+
+    def test_a_key_of_kms_says_what_aws_says_of_it_and_signs_no_digest(self):
+        kms = self.stage.client("kms", self.stage.host())
+        made = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+        public = kms.get_public_key(KeyId=made["Arn"])
+        self.assertEqual((public["KeyId"], public["KeySpec"]), (made["Arn"], "ECC_NIST_P256"))
+        ask = {"KeyId": made["Arn"], "SigningAlgorithm": "ECDSA_SHA_256"}
+        kms.sign(Message=b"message", MessageType="RAW", **ask)
+        self.refused("ValidationError", 400, lambda: kms.sign(Message=b"0" * 32, MessageType="DIGEST", **ask))
+
+    def test_a_key_of_kms_is_for_its_own_account_and_for_who_signs_well(self):
+        made = self.stage.client("kms", self.stage.host()).create_key()["KeyMetadata"]
+        other = self.stage.client("kms", self.stage.assume()["Credentials"])
+        self.refused("NotFoundException", 400, lambda: other.get_public_key(KeyId=made["Arn"]))
+        wrong = self.stage.client("kms", {**self.stage.host(), "SecretAccessKey": "x"})
+        self.refused("InvalidSignatureException", 403, lambda: wrong.get_public_key(KeyId=made["Arn"]))
+
+    def test_a_header_of_ones_own_that_is_signed_cannot_be_changed(self):
+        keys, body = self.stage.cloud.keys, b"Action=GetCallerIdentity&Version=2011-06-15"
+        host = self.stage.host()
+        request = AWSRequest("POST", self.stage.made["endpoint"] + "/", {"X-Nonce": "one"}, body)
+        SigV4Auth(Credentials(host["AccessKeyId"], host["SecretAccessKey"]), "sts", REGION).add_auth(request)
+        headers = Message()
+        for name, value in [*request.headers.items(), ("Host", urlsplit(self.stage.made["endpoint"]).netloc)]:
+            headers[name] = value
+        self.assertEqual(signatures.caller(keys, "POST", "/", headers, body).arn, self.stage.made["host"]["arn"])
+        headers.replace_header("X-Nonce", "two")
+        with self.assertRaises(Refused):
+            signatures.caller(keys, "POST", "/", headers, body)
 
     def test_a_bucket_opens_for_its_own_account_alone(self):
         s3 = self.stage.client("s3", self.stage.assume()["Credentials"])

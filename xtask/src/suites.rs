@@ -149,6 +149,12 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "cloud",
+        promise: "KMS, IAM and STS are asked as they answer, and who signed a request is found out",
+        needs: &[Need::Python],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "conformance",
         promise: "the built agent answers as the metadata protocols say",
         needs: Need::STAGE,
@@ -210,6 +216,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("edge/linux", "kernel", "namespaces"),
     ("edge/docker", "podman", "namespaces"),
     ("edge/state", "database", "database"),
+    ("edge/aws", "cloud", "cloud"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

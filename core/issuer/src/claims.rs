@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use rand_core::TryCryptoRng;
 use secret::SecretText;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::{IssuerUrl, Jwk, KeyId, KeyRing, SessionTags, SigningFailed, SigningKey, Subject};
 
@@ -189,11 +188,6 @@ impl Unsigned {
     /// What is to be signed.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
-    }
-
-    /// The SHA-256 of what is to be signed, for a service that signs digests.
-    pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(&self.0).into()
     }
 
     /// The token. `signature` has the form that [`SigningKey::sign`] gives it: PKCS#1 v1.5 bytes for RSA,

@@ -128,6 +128,14 @@ impl Forwarder {
         Self { post: Post::new(timeout), practice }
     }
 
+    /// Where `request`, which must carry `nonce`, goes; nothing is sent.
+    ///
+    /// # Errors
+    /// When it is not the one question that may be sent.
+    pub fn place(&self, request: &SignedRequest, nonce: &str) -> Result<String, IllegalRequest> {
+        signed::check(request, nonce, self.practice.as_deref()).map(|checked| checked.url)
+    }
+
     /// Who signed `request`, which must carry `nonce`. That the nonce is used once is for the caller to see to.
     ///
     /// # Errors
@@ -166,7 +174,13 @@ fn identity(answer: &Answer) -> Result<CallerIdentity, AskError> {
     if answer.status != 200 {
         let said = xml::error(&answer.body).filter(|_| answer.status < 500);
         return Err(match said {
-            Some((code, message)) => AskError::of(SERVICE, &code, &message),
+            Some((code, message)) => match AskError::of(SERVICE, &code, &message) {
+                // Not ours: those of the host that signed.
+                AskError::NoCredentials { service, .. } => {
+                    AskError::Denied { service, code, message }
+                }
+                other => other,
+            },
             None => unavailable(format!("status {}", answer.status)),
         });
     }
@@ -268,8 +282,11 @@ mod tests {
                  <Message>m</Message></Error></ErrorResponse>"
             )
         };
-        let denied = answered(403, &refusal("InvalidClientTokenId"));
-        assert!(matches!(denied, Err(AskError::Denied { .. })), "{denied:?}");
+        let wrong =
+            refusal("SignatureDoesNotMatch").replace("<Message>m", "<Message>Secret Access Key");
+        for denied in [answered(403, &refusal("InvalidClientTokenId")), answered(403, &wrong)] {
+            assert!(matches!(denied, Err(AskError::Denied { .. })), "{denied:?}");
+        }
         let clock = answered(403, &refusal("SignatureDoesNotMatch"));
         assert!(matches!(clock, Err(AskError::Clock { .. })), "{clock:?}");
         for (status, body) in [(503, refusal("InvalidClientTokenId")), (302, String::new())] {

@@ -7,6 +7,7 @@ use aws_sdk_kms::{
     types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpec},
 };
 use cloud::{Arn, Region};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     AskError, HostCredentials,
@@ -80,6 +81,11 @@ const SERVICE: &str = "KMS";
 /// credentials.
 const ATTEMPTS: u32 = 2;
 
+/// The longest message that KMS takes, in bytes.
+///
+/// [AWS: Sign](https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html#KMS-Sign-request-Message)
+const MESSAGE_MAX: usize = 4096;
+
 impl Kms {
     /// Prepares a client; asks nobody.
     pub async fn new(settings: &KmsSettings) -> Self {
@@ -119,8 +125,7 @@ impl Kms {
         Ok(KmsKey { arn, algorithm, der })
     }
 
-    /// A signature over a message, of which `digest` is the SHA-256: PKCS#1 v1.5 bytes for RSA, DER for
-    /// ECDSA.
+    /// A signature over a message: PKCS#1 v1.5 bytes for RSA, DER for ECDSA.
     ///
     /// # Errors
     /// By who must act: see [`KmsError`].
@@ -128,20 +133,25 @@ impl Kms {
         &self,
         key: &Arn,
         algorithm: KmsAlgorithm,
-        digest: &[u8; 32],
+        message: &[u8],
     ) -> Result<Vec<u8>, KmsError> {
         let there = aws_sdk_kms::Config::builder().region(region(place(key)?));
         let spec = match algorithm {
             KmsAlgorithm::Es256 => SigningAlgorithmSpec::EcdsaSha256,
             KmsAlgorithm::Rs256 => SigningAlgorithmSpec::RsassaPkcs1V15Sha256,
         };
+        // KMS takes short messages as they are; of a longer one it signs the digest that we make.
+        let (what, message) = match message.len() <= MESSAGE_MAX {
+            true => (MessageType::Raw, Blob::new(message)),
+            false => (MessageType::Digest, Blob::new(Sha256::digest(message).to_vec())),
+        };
         let call = self
             .client
             .sign()
             .key_id(key.to_string())
             .signing_algorithm(spec)
-            .message_type(MessageType::Digest)
-            .message(Blob::new(digest));
+            .message_type(what)
+            .message(message);
         let answer = call.customize().config_override(there).send().await;
         let answer = answer.map_err(|error| AskError::translate(SERVICE, &error))?;
         let signature = answer.signature.map(Blob::into_inner);

@@ -95,10 +95,18 @@ pub(crate) fn blame(code: &str, message: &str) -> Blame {
         | "RequestTimeout"
         | "Unknown" => Blame::Unavailable,
         // The same code says that the secret is wrong, which no clock mends.
-        "SignatureDoesNotMatch" if message.contains("Secret Access Key") => Blame::HostCredentials,
+        "SignatureDoesNotMatch" | "InvalidSignatureException"
+            if message.contains("Secret Access Key") =>
+        {
+            Blame::HostCredentials
+        }
+        "UnrecognizedClientException" | "MissingAuthenticationTokenException" => {
+            Blame::HostCredentials
+        }
         "ExpiredTokenException"
         | "RequestExpired"
         | "RequestTimeTooSkewed"
+        | "InvalidSignatureException"
         | "SignatureDoesNotMatch" => Blame::Clock,
         _ => Blame::Denied,
     }
@@ -176,6 +184,9 @@ mod tests {
         let wrong = "The request signature we calculated does not match the signature you provided. \
                      Check your AWS Secret Access Key and signing method.";
         check_words("SignatureDoesNotMatch", wrong, Blame::HostCredentials);
+        check_words("InvalidSignatureException", wrong, Blame::HostCredentials);
+        check_words("InvalidSignatureException", late, Blame::Clock);
+        check("UnrecognizedClientException", Blame::HostCredentials);
         check("PackedPolicyTooLarge", Blame::Denied);
         check("IDPCommunicationError", Blame::Unavailable);
         check("InternalFailure", Blame::Unavailable);
