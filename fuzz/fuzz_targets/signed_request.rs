@@ -14,11 +14,20 @@ fuzz_target!(|text: &str| {
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned().into()));
     let request = SignedRequest { url, headers: headers.collect::<BTreeMap<_, _>>(), body };
-    static FORWARDER: LazyLock<Forwarder> = LazyLock::new(|| Forwarder::new(None, Duration::from_secs(1)));
+    static FORWARDER: LazyLock<Forwarder> =
+        LazyLock::new(|| Forwarder::new(None, Duration::from_secs(1)));
     if let Ok(place) = FORWARDER.place(&request, &nonce) {
-        let host = place.strip_prefix("https://sts.").and_then(|rest| rest.strip_suffix('/')).unwrap();
-        assert!(host == "amazonaws.com" || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"));
-        assert!(host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b)));
+        let host =
+            place.strip_prefix("https://sts.").and_then(|rest| rest.strip_suffix('/')).unwrap();
+        assert!(
+            host == "amazonaws.com"
+                || host.ends_with(".amazonaws.com")
+                || host.ends_with(".amazonaws.com.cn")
+        );
+        assert!(
+            host.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+        );
         assert_eq!(request.body, "Action=GetCallerIdentity&Version=2011-06-15");
         assert_eq!(request.headers["x-rolecall-nonce"].expose(), &nonce);
     }

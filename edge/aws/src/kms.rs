@@ -125,11 +125,11 @@ impl Kms {
         Ok(KmsKey { arn, algorithm, der })
     }
 
-    /// A signature over a message: PKCS#1 v1.5 bytes for RSA, DER for ECDSA.
+    /// A signature over a message, not over a digest of it: PKCS#1 v1.5 bytes for RSA, DER for ECDSA.
     ///
     /// # Errors
     /// By who must act: see [`KmsError`].
-    pub async fn sign(
+    pub async fn sign_message(
         &self,
         key: &Arn,
         algorithm: KmsAlgorithm,

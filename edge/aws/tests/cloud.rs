@@ -111,7 +111,7 @@ async fn check_signs(
     let arn = made(cloud, spec, KeyUsageType::SignVerify).await;
     let KmsKey { arn: named, algorithm: found, der } = kms.public_key(&arn).await.unwrap();
     assert_eq!((&named, found), (&arn, algorithm));
-    let signature = kms.sign(&arn, algorithm, b"message").await.unwrap();
+    let signature = kms.sign_message(&arn, algorithm, b"message").await.unwrap();
     let public = der.get(der.len() - length..).unwrap();
     let verified = UnparsedPublicKey::new(how, public).verify(b"message", &signature);
     assert!(verified.is_ok(), "{arn}");
