@@ -15,6 +15,7 @@
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
 //! - [`stage`] sets a host, a cloud and an agent between them at once.
 //! - [`measure`] is what a benchmark tells.
+//! - [`people`] are who signs in: a real OpenID provider, and a browser that walks its pages.
 //! - [`postgres`] is a real PostgreSQL server that can be stopped and killed.
 //! - [`manual`] asks a program what it says of itself.
 //! - [`program`] starts all of these, waits no longer than told, and leaves nothing behind.
@@ -31,6 +32,7 @@ pub mod host;
 pub mod machine;
 pub mod manual;
 pub mod measure;
+pub mod people;
 pub mod postgres;
 pub mod program;
 pub mod proxy;

@@ -28,6 +28,8 @@ pub(crate) enum Need {
     Python,
     /// A PostgreSQL server.
     Postgres,
+    /// The OpenID provider of the practice people.
+    People,
     /// The JavaScript client.
     Node,
     /// The Go client.
@@ -46,6 +48,7 @@ impl Need {
         Self::Packaging,
         Self::Python,
         Self::Postgres,
+        Self::People,
         Self::Node,
         Self::Go,
         Self::Java,
@@ -155,6 +158,12 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "people",
+        promise: "people sign in by a real provider, with a browser or a device, and nobody else does",
+        needs: &[Need::People],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "conformance",
         promise: "the built agent answers as the metadata protocols say",
         needs: Need::STAGE,
@@ -217,6 +226,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("edge/docker", "podman", "namespaces"),
     ("edge/state", "database", "database"),
     ("edge/aws", "cloud", "cloud"),
+    ("bin/server", "people", "people"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

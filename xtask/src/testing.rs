@@ -233,6 +233,7 @@ fn prepare(needs: &[Need]) -> Prepared {
             Need::Packaging => setup::packaging(&mut progress),
             Need::Python => setup::python(&mut progress),
             Need::Postgres => setup::postgres(&mut progress),
+            Need::People => setup::people(&mut progress),
             Need::Node => setup::node(&mut progress),
             Need::Go => setup::go(&mut progress),
             Need::Java => setup::java(&mut progress),

@@ -130,8 +130,13 @@ pub async fn clear(
     let unknown = || Problem::not_found(format!("there is no position {id}"));
     let known = server.refresher.known();
     let mut reading = server.state.read().await.or_problem()?;
-    let row = reading.position(id).await.or_problem()?.ok_or_else(unknown)?;
+    let row = reading.position(id).await.or_problem()?;
     drop(reading);
+    let Some(row) = row else {
+        // Whether there is one is told to those alone who may clear any.
+        person.may(&server, Action::FlipSwitch, &Resource::Deployment).await?.seen();
+        return Err(unknown());
+    };
     // The scope of a position never changes, so it may be looked at before the act.
     let about = about(&known.knowledge, &rows::position(&row).or_problem()?.scope);
     let permit = person.may(&server, Action::FlipSwitch, &about).await?;

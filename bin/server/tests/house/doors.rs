@@ -1,0 +1,188 @@
+//! What the doors bear, and what they say.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use http::{Method, StatusCode};
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::place::{As, House};
+
+#[track_caller]
+fn check(
+    house: &House,
+    method: Method,
+    target: &str,
+    body: Option<&serde_json::Value>,
+    problem: &str,
+) {
+    let said = house.ask(&As::default(), method, target, body);
+    assert_eq!(said.problem(), problem, "{said:?}");
+    assert_eq!(said.header("content-type"), ["application/problem+json"]);
+    assert_eq!(said.header("cache-control"), ["no-store"]);
+    assert_eq!(said.json()["instance"].as_str(), Some(said.header("x-request-id")[0]));
+}
+
+#[test]
+fn what_cannot_be_answered_is_a_problem_that_names_the_request() {
+    let house = House::new("");
+    check(&house, Method::GET, "/", None, "not-found");
+    check(&house, Method::GET, "/v1/nothing", None, "not-found");
+    check(&house, Method::POST, "/v1/health", None, "wrong-method");
+    check(&house, Method::GET, "/v1/health?a=b", None, "malformed");
+    check(&house, Method::POST, "/v1/login/token", Some(&json!({ "tokn": "a" })), "malformed");
+    let long = json!({ "token": "a".repeat(api::BODY_MAX) });
+    check(&house, Method::POST, "/v1/login/token", Some(&long), "too-large");
+    let other = As { headers: vec![("content-length", "0")], ..As::default() };
+    let said = house.ask(&other, Method::POST, "/v1/login/token", None);
+    assert_eq!(said.problem(), "malformed");
+}
+
+#[test]
+fn a_body_that_is_not_said_to_be_json_is_not_read_as_json() {
+    let house = House::new("");
+    let mut tcp = Tls::open(&house);
+    let body = "{\"token\":\"a\"}";
+    let request = format!(
+        "POST /v1/login/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    assert!(tcp.say(&request).contains("/problems/wrong-media-type"));
+}
+
+#[test]
+fn whoever_asks_too_often_is_told_for_how_long_to_wait() {
+    let house = House::new("[limits]\nopen_burst = 3\nopen_per_s = 1\n");
+    let said: Vec<_> =
+        (0..8).map(|_| house.ask(&As::default(), Method::GET, "/v1/trust", None)).collect();
+    let refused: Vec<_> =
+        said.iter().filter(|said| said.status == StatusCode::TOO_MANY_REQUESTS).collect();
+    assert!(!refused.is_empty());
+    for said in refused {
+        assert_eq!(said.problem(), "rate-limited");
+        assert!(said.header("retry-after")[0].parse::<u64>().unwrap() >= 1);
+    }
+    // Whether the server works can always be asked.
+    let said = house.ask(&As::default(), Method::GET, "/v1/health", None);
+    assert_eq!(said.status, StatusCode::OK);
+}
+
+#[test]
+fn a_certificate_of_somebody_else_or_one_that_has_ended_makes_no_connection() {
+    let house = House::new("");
+    let admin = house.admin();
+    let host = house.host(&admin);
+    let as_host = As { host: Some(&host), ..As::default() };
+    let asked = |who: &As<'_>| house.try_ask(who, Method::GET, "/v1/agents/orders", None);
+    assert!(asked(&as_host).unwrap().status.is_success());
+
+    let other = House::new("");
+    let foreign = other.host(&other.admin());
+    // What the client sees of it is the server's alert, or that the connection is gone.
+    asked(&As { host: Some(&foreign), ..As::default() }).unwrap_err();
+
+    // The certificate was checked when the connection was made; its end is looked at at every request.
+    house.later(SignedDuration::from_hours(25));
+    assert_eq!(asked(&as_host).unwrap().problem(), "not-a-host");
+}
+
+#[test]
+fn the_request_log_has_a_line_for_each_request_and_no_secret() {
+    let house = House::new("");
+    let admin = house.admin();
+    let who = As { bearer: Some(&admin), ..As::default() };
+    assert_eq!(house.ask(&who, Method::GET, "/v1/me", None).status, StatusCode::OK);
+    let target = "/v1/login/callback?code=planted-code&state=planted-state";
+    house.ask(&As::default(), Method::GET, target, None);
+    let token = house.first_admin.clone();
+    let folder = house.stop();
+    let log = std::fs::read_to_string(folder.path().join("requests.log")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let endpoints: Vec<&str> = lines.iter().filter_map(|line| line["endpoint"].as_str()).collect();
+    assert_eq!(endpoints, ["login-by-token", "me", "finish-browser-login"]);
+    assert_eq!(lines[1]["caller"], "person:local:admin");
+    for secret in [admin.as_str(), &token, "planted-code", "planted-state"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn a_stop_ends_a_request_that_waits_and_lets_it_have_its_answer() {
+    let house = House::new("");
+    let host = house.host(&house.admin());
+    let who = As { host: Some(&host), ..As::default() };
+    let first = house.ask(&who, Method::GET, "/v1/agents/orders", None);
+    let text: serde_json::Value =
+        serde_json::from_str(first.json()["orders"].as_str().unwrap_or("{}")).unwrap_or_default();
+    let revision = text["revision"].as_u64().unwrap_or(u64::MAX / 2);
+    let target = format!("/v1/agents/orders?after={revision}&wait_s=30");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| house.try_ask(&who, Method::GET, &target, None));
+        // Once it is in the house, its door is open: the connection was counted before the stop.
+        house.wait(async { tokio::time::sleep(Duration::from_millis(500)).await });
+        let began = std::time::Instant::now();
+        house.server.stop();
+        let said = waiting.join().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20), "{said:?}");
+        let status = said.unwrap().status;
+        assert!(
+            status == StatusCode::NO_CONTENT || status == StatusCode::SERVICE_UNAVAILABLE,
+            "{status}"
+        );
+    });
+}
+
+#[test]
+fn the_issuers_documents_are_public_and_may_be_kept_for_a_while() {
+    let house = House::new("");
+    let get = |path: &str| {
+        let mut tcp = TcpStream::connect(house.issuer).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: issuer\r\nconnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).unwrap();
+        let mut said = String::new();
+        tcp.read_to_string(&mut said).unwrap();
+        said
+    };
+    let discovery = get("/.well-known/openid-configuration");
+    assert!(discovery.starts_with("HTTP/1.1 200"), "{discovery}");
+    assert!(discovery.contains("cache-control: public, max-age=300"));
+    assert!(discovery.contains("http://issuer.test/.well-known/jwks.json"));
+    assert!(get("/.well-known/jwks.json").contains("\"ES256\""));
+    assert!(get("/v1/health").contains("/problems/not-found"));
+}
+
+/// One connection, spoken to byte by byte.
+struct Tls<'a> {
+    stream: rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
+    _house: &'a House,
+}
+
+impl<'a> Tls<'a> {
+    fn open(house: &'a House) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(house.server.authority.certificate().clone()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().unwrap();
+        let session = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+        let tcp = TcpStream::connect(house.api).unwrap();
+        Self { stream: rustls::StreamOwned::new(session, tcp), _house: house }
+    }
+
+    fn say(&mut self, request: &str) -> String {
+        self.stream.write_all(request.as_bytes()).unwrap();
+        let mut said = Vec::new();
+        // A peer that closes without a word has said all it will.
+        let _ = self.stream.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
