@@ -118,3 +118,6 @@ pub fn routes(routes: Routes) -> Routes {
         .person::<api::ledger::ReadLedgerKey>(ledger::keys)
         .person::<api::explain::Explain>(explain::explain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,13 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use api::issuer::{Algorithm as WireAlgorithm, Key, KeyState};
+use api::{
+    Kind, Problem,
+    issuer::{Algorithm as WireAlgorithm, Key, KeyState},
+};
+use aws::{KmsAlgorithm, KmsError, KmsKey};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use cloud::Arn;
 use getrandom::SysRng;
 use issuer::{
     Algorithm, Entry, Jwk, Key as _, KeyId, KeyRing, Manifest, Schedule, SigningKey, State as Life,
@@ -26,6 +31,11 @@ pub struct Signer(Arc<Way>);
 
 enum Way {
     Held(SigningKey),
+    Kms {
+        kms: aws::Kms,
+        arn: Arn,
+        public: Jwk,
+    },
     /// It is published and signs no more, so nobody opens it.
     Public(Jwk),
 }
@@ -45,6 +55,8 @@ pub struct NoSignature {
 pub struct Opener {
     /// The seal of this deployment.
     pub seal: Arc<Seal>,
+    /// KMS, where the operator says in which region this server is.
+    pub kms: Option<aws::Kms>,
     /// When keys change.
     pub schedule: Schedule,
 }
@@ -97,7 +109,7 @@ impl Signer {
     pub fn key(&self) -> Option<&SigningKey> {
         match &*self.0 {
             Way::Held(key) => Some(key),
-            Way::Public(_) => None,
+            Way::Kms { .. } | Way::Public(_) => None,
         }
     }
 
@@ -113,6 +125,20 @@ impl Signer {
         };
         match &*self.0 {
             Way::Held(key) => key.sign(message, &mut SysRng).map_err(|error| failed(&error)),
+            Way::Kms { kms, arn, public } => {
+                let algorithm = match public.algorithm() {
+                    Algorithm::Es256 => KmsAlgorithm::Es256,
+                    Algorithm::Rs256 => KmsAlgorithm::Rs256,
+                };
+                let signature = kms.sign_message(arn, algorithm, message).await;
+                let signature = signature.map_err(|error| failed(&error))?;
+                match algorithm {
+                    KmsAlgorithm::Rs256 => Ok(signature),
+                    KmsAlgorithm::Es256 => issuer::p256_signature(&signature)
+                        .map(|signature| signature.to_vec())
+                        .map_err(|error| failed(&error)),
+                }
+            }
             Way::Public(_) => Err(failed(&"it signs no more")),
         }
     }
@@ -122,7 +148,7 @@ impl issuer::Key for Signer {
     fn public(&self) -> &Jwk {
         match &*self.0 {
             Way::Held(key) => key.public(),
-            Way::Public(public) => public,
+            Way::Kms { public, .. } | Way::Public(public) => public,
         }
     }
 }
@@ -268,13 +294,27 @@ impl Opener {
         sealed.map_err(|error| StateError::Settings { why: error.to_string() })
     }
 
-    /// A key in KMS, and the DER of its public half.
+    /// A key in KMS that is there already: what signs by it, and what KMS says of it.
     ///
     /// # Errors
     /// When KMS does not know it, or it is no key that tokens can be signed with.
-    pub async fn in_kms(&self, arn: &str) -> Result<(Signer, Vec<u8>), api::Problem> {
-        let detail = format!("this server has no KMS, so it cannot use `{arn}`");
-        Err(api::Problem::invalid(detail))
+    pub async fn in_kms(&self, key: &str) -> Result<(Signer, KmsKey), Problem> {
+        let wrong = |reason: &dyn fmt::Display| {
+            let field = reason.to_string();
+            Problem::invalid("the key in KMS cannot be used").with_field("kms_key", field)
+        };
+        let kms = self.kms.as_ref();
+        let kms = kms.ok_or_else(|| wrong(&"the server's file names no `region` in `[aws]`"))?;
+        let arn: Arn = key.parse().map_err(|error| wrong(&error))?;
+        let found = kms.public_key(&arn).await.map_err(|error| match error {
+            KmsError::NotAKey(_) | KmsError::Unsuitable { .. } => wrong(&error),
+            KmsError::Ask(aws::AskError::Denied { .. }) => wrong(&error),
+            KmsError::Ask(error) => Problem::new(Kind::UpstreamUnavailable, error.to_string()),
+        })?;
+        let public = Jwk::from_der(&found.der).map_err(|error| wrong(&error))?;
+        // By an alias another key would sign tomorrow, whose public half nobody has read.
+        let way = Way::Kms { kms: kms.clone(), arn: found.arn.clone(), public };
+        Ok((Signer(Arc::new(way)), found))
     }
 
     fn open(&self, row: &IssuerKeyRow, body: &KeyBody) -> Result<Signer, StateError> {
@@ -291,7 +331,14 @@ impl Opener {
         let der = body.public_der.as_ref().ok_or_else(missing)?;
         let der = BASE64_STANDARD.decode(der).map_err(|error| damaged(&row.kid, &error))?;
         let public = Jwk::from_der(&der).map_err(|error| damaged(&row.kid, &error))?;
-        Ok(Signer(Arc::new(Way::Public(public))))
+        Ok(Signer(Arc::new(match (&body.kms_key, &self.kms) {
+            (Some(arn), Some(kms)) => {
+                let arn = arn.parse().map_err(|error| damaged(&row.kid, &error))?;
+                Way::Kms { kms: kms.clone(), arn, public }
+            }
+            // It can still be published; whoever wants it to sign is told that it does not.
+            (Some(_) | None, _) => Way::Public(public),
+        })))
     }
 }
 
@@ -310,11 +357,15 @@ impl KeyBody {
     }
 
     /// What is kept of a key in KMS.
-    pub fn kms(arn: &str, public: &Jwk, der: &[u8], made: Timestamp, ready: Timestamp) -> Self {
+    pub fn kms(key: &KmsKey, made: Timestamp, ready: Timestamp) -> Self {
+        let algorithm = match key.algorithm {
+            KmsAlgorithm::Es256 => Algorithm::Es256,
+            KmsAlgorithm::Rs256 => Algorithm::Rs256,
+        };
         Self {
-            algorithm: public.algorithm().as_str().to_owned(),
-            public_der: Some(BASE64_STANDARD.encode(der)),
-            kms_key: Some(arn.to_owned()),
+            algorithm: algorithm.as_str().to_owned(),
+            public_der: Some(BASE64_STANDARD.encode(&key.der)),
+            kms_key: Some(key.arn.to_string()),
             made,
             ready,
             since: None,

@@ -24,8 +24,6 @@ pub struct Known {
     pub keys: IssuerKeys,
     /// What the issuer publishes; none until it has a key.
     pub documents: Option<Documents>,
-    /// The policies that were put in force last; none where nobody changed the shipped ones.
-    pub policies: Option<state::PolicyRow>,
 }
 
 /// What the issuer publishes.
@@ -156,10 +154,5 @@ fn known(
     let documents = keys
         .ring()
         .map(|ring| Documents { discovery: issuer::discovery(url), jwks: issuer::jwks(ring) });
-    Ok(Known {
-        knowledge: Arc::new(rows::knowledge(rows)?),
-        keys,
-        documents,
-        policies: rows.policies.clone(),
-    })
+    Ok(Known { knowledge: Arc::new(rows::knowledge(rows)?), keys, documents })
 }

@@ -19,7 +19,10 @@ use jiff::Timestamp;
 use ledger::Draft;
 use serde_json::json;
 use state::{State, StateError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
+};
 use workload::Workload;
 
 use crate::{
@@ -38,6 +41,9 @@ const WAITING_MAX: usize = 8192;
 
 /// How many batches are signed at once at most.
 const SIGNING_MAX: usize = 8;
+
+/// How many signatures of one batch another service is asked for at once at most.
+const ELSEWHERE_MAX: usize = 32;
 
 /// How often the same refusal of the same host is recorded.
 const REFUSAL_EVERY: Duration = Duration::from_secs(60);
@@ -343,8 +349,14 @@ enum Unmintable {
 async fn sign(granted: Vec<Granted>) {
     let (held, elsewhere): (Vec<_>, Vec<_>) =
         granted.into_iter().partition(|granted| granted.signer.key().is_some());
+    let gate = Arc::new(Semaphore::new(ELSEWHERE_MAX));
+    let mut calls = JoinSet::new();
     for granted in elsewhere {
-        tokio::spawn(sign_one(granted));
+        let gate = Arc::clone(&gate);
+        calls.spawn(async move {
+            let _turn = gate.acquire_owned().await;
+            sign_one(granted).await;
+        });
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = held.len().div_ceil(cores).max(1);
@@ -366,6 +378,7 @@ async fn sign(granted: Vec<Granted>) {
         // A panic there drops the answers, which tells those who wait.
         let _ = thread.await;
     }
+    while calls.join_next().await.is_some() {}
 }
 
 async fn sign_one(granted: Granted) {

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use api::Problem;
+use aws::{Forwarder, HostCredentials, Kms, KmsSettings};
+use cloud::Region;
 use issuer::{Claims, KeyRing, Schedule, SigningKey};
 use state::{State, StateError};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -10,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::{
     acts,
     clock::Clock,
-    config::Config,
+    config::{AwsSection, Config},
     fault::OrProblem,
     issuer_keys::Opener,
     known::Refresher,
@@ -34,6 +36,9 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often what is over is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// How long AWS has for one answer.
+const AWS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What does the work.
 #[derive(Debug)]
 pub struct Works {
@@ -47,6 +52,8 @@ pub struct Works {
     pub terms: Terms,
     /// Signs checkpoints.
     pub ledger_key: SigningKey,
+    /// Asks STS who signed a request.
+    pub forwarder: Forwarder,
 }
 
 impl Works {
@@ -71,13 +78,19 @@ impl Works {
         let schedule = schedule.map_err(|error| settings(&error))?;
         let orders = own_key(state, seal, clock, own_keys::ORDERS).await?;
         let ledger_key = own_key(state, seal, clock, own_keys::LEDGER).await?;
-        let opener = Opener { seal: Arc::clone(seal), schedule };
+        let kms = match &config.aws.region {
+            Some(region) => Some(Kms::new(&kms_settings(region, &config.aws)).await),
+            None => None,
+        };
+        let opener = Opener { seal: Arc::clone(seal), kms, schedule };
+        let forwarder = Forwarder::new(config.aws.endpoint.clone(), AWS_PATIENCE);
         let refresher = Arc::new(Refresher::open(state.clone(), opener, url.clone()).await?);
         let life = Duration::from_secs(section.token_life_s.get()).min(Claims::LIFE_MAX);
         let terms = Terms { issuer: url, life };
         let (mint, minter) =
             Mint::new(state.clone(), Arc::clone(&refresher), terms.clone(), clock.clone());
-        Ok((Self { refresher, orders: OrdersDesk::new(orders), mint, terms, ledger_key }, minter))
+        let orders = OrdersDesk::new(orders);
+        Ok((Self { refresher, orders, mint, terms, ledger_key, forwarder }, minter))
     }
 }
 
@@ -163,17 +176,11 @@ async fn forget_told(server: &Server) {
     }
 }
 
-impl Works {
-    /// Who signed a request, as STS says.
-    ///
-    /// # Errors
-    /// When it is no such request, or STS says no or nothing.
-    pub async fn aws_identity(
-        &self,
-        _nonce: &str,
-        _request: api::agents::SignedRequest,
-    ) -> Result<acts::agents::AwsCaller, Problem> {
-        let detail = "this server does not ask STS: let the host join by a token";
-        Err(Problem::new(api::Kind::JoinRefused, detail))
+fn kms_settings(region: &Region, section: &AwsSection) -> KmsSettings {
+    KmsSettings {
+        region: region.clone(),
+        endpoint: section.endpoint.clone(),
+        timeout: AWS_PATIENCE,
+        credentials: HostCredentials::DefaultChain { metadata_endpoint: None },
     }
 }

@@ -10,12 +10,13 @@ use api::{
     Kind, Label, Problem,
     agents::{
         JoinAwsRequest, JoinRequest, Joined, Minted, Nonce, OrdersAsked, Received, RenewRequest,
-        Report, TokenRequest,
+        Report, SignedRequest, TokenRequest,
     },
     hosts::JoinedBy,
     orders::SignedOrders,
 };
-use cloud::Region;
+use aws::{AskError, ForwardError};
+use cloud::{AccountId, Region};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use state::{HostRow, JoinTokenRow, Report as ReportRow, SeenRow};
@@ -129,7 +130,7 @@ pub async fn join_aws(
         let detail = "the nonce was used or has ended: ask for another one";
         return Err(Problem::new(Kind::TokenUsed, detail));
     }
-    let caller = server.aws_identity(&nonce, request).await?;
+    let caller = caller(&server, &nonce, request).await?;
     let permit = OwnPermit::joining(&format!("aws:{}", caller.arn));
     let act = server.act(&permit).await?;
     let known = server.refresher.known();
@@ -148,6 +149,42 @@ pub async fn join_aws(
     let way = JoinedBy::Aws { rule: rule.rule.as_str().to_owned(), arn: caller.arn };
     let (labels, region) = (rule.terms.labels.clone(), rule.terms.region.clone());
     admit(&server, act, Newcomer { host, labels, region, way, version, certificate }).await
+}
+
+/// The role that signed a request, as STS says.
+struct RoleCaller {
+    account: AccountId,
+    role: String,
+    arn: String,
+}
+
+/// Asks STS who signed a request.
+async fn caller(
+    server: &Server,
+    nonce: &str,
+    request: SignedRequest,
+) -> Result<RoleCaller, Problem> {
+    let SignedRequest { url, headers, body } = request;
+    let request = aws::SignedRequest { url, headers, body };
+    let asked = server.forwarder.forward(&request, nonce).await;
+    let identity = asked.map_err(|error| match error {
+        ForwardError::Illegal(error) => Problem::invalid("the signed request cannot be sent")
+            .with_field("request", error.to_string()),
+        ForwardError::Sts(AskError::Denied { .. }) => {
+            Problem::new(Kind::JoinRefused, error.to_string())
+        }
+        ForwardError::Sts(error) => Problem::new(Kind::UpstreamUnavailable, error.to_string()),
+    })?;
+    let role = identity.role().ok_or_else(|| {
+        let detail =
+            format!("`{}` is no role: hosts join as the role that they have", identity.arn);
+        Problem::new(Kind::JoinRefused, detail)
+    })?;
+    Ok(RoleCaller {
+        account: role.account(),
+        role: role.role().to_owned(),
+        arn: identity.arn.to_string(),
+    })
 }
 
 /// A host that may join.
@@ -334,15 +371,4 @@ pub async fn mint(
     request: TokenRequest,
 ) -> Result<Minted, Problem> {
     server.mint.token(host.id().to_owned(), request).await
-}
-
-/// Who signed a request, as STS says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AwsCaller {
-    /// The account of the role.
-    pub account: cloud::AccountId,
-    /// The role's name.
-    pub role: String,
-    /// The ARN of the role's session.
-    pub arn: String,
 }

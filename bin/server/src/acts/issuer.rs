@@ -8,6 +8,7 @@ use api::{
     issuer::{Algorithm as WireAlgorithm, Issuer, Key, KeyFacts, KeyPath, Rotation},
     switch::ReasonAsked,
 };
+use aws::KmsKey;
 use getrandom::SysRng;
 use serde_json::json;
 
@@ -182,7 +183,7 @@ pub async fn keep(server: &Server) -> Result<bool, Problem> {
 /// A key that is not in the ring yet.
 struct NewKey {
     signer: Signer,
-    kms_key: Option<(String, Vec<u8>)>,
+    kms_key: Option<KmsKey>,
     sealed: Option<String>,
 }
 
@@ -200,12 +201,12 @@ async fn in_kms(server: &Server, arn: &str, algorithm: Algorithm) -> Result<NewK
     let wrong = |reason: String| {
         Problem::invalid("the key in KMS cannot be used").with_field("kms_key", reason)
     };
-    let (signer, der) = server.refresher.opener().in_kms(arn).await?;
+    let (signer, key) = server.refresher.opener().in_kms(arn).await?;
     if signer.algorithm() != algorithm {
         let is = signer.algorithm();
         return Err(wrong(format!("it signs {is}, not {algorithm}")));
     }
-    Ok(NewKey { signer, kms_key: Some((arn.to_owned(), der)), sealed: None })
+    Ok(NewKey { signer, kms_key: Some(key), sealed: None })
 }
 
 /// The keys as an act sees them.
@@ -224,7 +225,7 @@ async fn publish(act: &mut Acting, keys: &mut IssuerKeys, made: NewKey) -> Resul
         None => now,
     };
     let body = match &kms_key {
-        Some((arn, der)) => KeyBody::kms(arn, signer.public(), der, now, ready),
+        Some(key) => KeyBody::kms(key, now, ready),
         None => KeyBody::held(signer.public(), now, ready),
     };
     let detail = json!({
