@@ -85,7 +85,7 @@ impl Provider {
         let mut running = provider.start()?;
         let line = running.line(START, |line| line.starts_with('{'))?;
         let said: Value = serde_json::from_str(&line).map_err(io::Error::from)?;
-        let issuer = said["issuer"].as_str().unwrap_or_default().to_owned();
+        let issuer = said.get("issuer").and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(Self { issuer, _running: running, folder })
     }
 

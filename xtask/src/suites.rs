@@ -152,6 +152,12 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "fleet",
+        promise: "replicas and their database die under load, and nothing acknowledged is lost",
+        needs: &[Need::Postgres],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "cloud",
         promise: "KMS, IAM and STS are asked as they answer, and who signed a request is found out",
         needs: &[Need::Python],
@@ -227,6 +233,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("edge/state", "database", "database"),
     ("edge/aws", "cloud", "cloud"),
     ("bin/server", "people", "people"),
+    ("bin/server", "fleet", "fleet"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

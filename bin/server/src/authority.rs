@@ -273,7 +273,7 @@ mod tests {
         "2026-03-01T12:00:00.25Z".parse().unwrap()
     }
 
-    fn request(params: CertificateParams, key: &KeyPair) -> String {
+    fn request(params: &CertificateParams, key: &KeyPair) -> String {
         params.serialize_request(key).unwrap().pem().unwrap()
     }
 
@@ -295,7 +295,7 @@ mod tests {
         wanted.subject_alt_names.push(SanType::URI("rolecall:host/other".try_into().unwrap()));
         wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let made = authority.host("h1", &request(wanted, &key), now()).unwrap();
+        let made = authority.host("h1", &request(&wanted, &key), now()).unwrap();
         let (_, pem) = x509_parser::pem::parse_x509_pem(made.pem.as_bytes()).unwrap();
         let certificate = pem.parse_x509().unwrap();
         assert!(!certificate.is_ca());
@@ -322,7 +322,7 @@ mod tests {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         check(&key.serialize_pem());
         let other = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        check(&request(CertificateParams::default(), &other));
+        check(&request(&CertificateParams::default(), &other));
         let mut der = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
         let last = der.len() - 1;
         der[last] ^= 1;

@@ -2,12 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use api::Name;
 use clap::{Parser, Subcommand};
 
 use crate::{
     clock::Clock,
     config::{Config, ConfigError},
     found::{self, FoundError},
+    people::FIRST_ADMIN,
     report, run,
 };
 
@@ -32,8 +34,13 @@ pub enum Command {
     Check,
     /// Print the fingerprint by which agents and people know the server.
     Fingerprint,
-    /// Make a one-time token for signing in as an admin, when nobody else can. The ledger says so.
-    AdminToken,
+    /// Make a one-time token for signing in as an admin without a sign-in provider: when nobody else can, or
+    /// for the second person that a review needs. The ledger says so.
+    AdminToken {
+        /// Who signs in with it; they are known as `local:NAME`.
+        #[arg(long, value_name = "NAME", default_value = FIRST_ADMIN)]
+        person: Name,
+    },
     /// Seal all private keys in the database under another key file, which is made if it is not there.
     Reseal {
         /// The new key file. Name it as `key_file` afterwards, and start every replica again.
@@ -92,10 +99,11 @@ fn attempt(arguments: &Arguments) -> Result<(), Failure> {
             let found = runtime.block_on(found::present(&config))?;
             print(&format!("{}\n", found.fingerprint()));
         }
-        Some(Command::AdminToken) => {
+        Some(Command::AdminToken { person }) => {
             let token = runtime.block_on(async {
                 let state = found::database(&config).await?;
-                let token = found::admin_token(&state, "operator", Clock::system().now()).await;
+                let now = Clock::system().now();
+                let token = found::admin_token(&state, "operator", person.as_str(), now).await;
                 state.close().await;
                 token
             })?;
@@ -125,6 +133,7 @@ Examples:
   rolecall-server --config server.toml check          is the file right?
   rolecall-server fingerprint                         what `rolecall login --fingerprint` compares
   rolecall-server admin-token                         a way in when nobody else has one
+  rolecall-server admin-token --person ann            a second person, where there is no provider
   rolecall-server reseal --new-key-file /var/lib/rolecall-server/server-2.key
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a broken file.";

@@ -18,6 +18,7 @@ use crate::{
     authority::{Authority, AuthorityError},
     clock::Clock,
     config::Config,
+    people::{FIRST_ADMIN, LOCAL},
     policies::SHIPPED,
     random,
     seal::{Seal, SealError},
@@ -143,7 +144,7 @@ pub async fn find(config: &Config, clock: &Clock) -> Result<Found, FoundError> {
     let (text, actor) = (SHIPPED.to_owned(), "server".to_owned());
     act.put_policies(&PolicyRow { version: 1, text, actor, reason, since: now }).await?;
     act.commit(now).await?;
-    let first_admin = Some(admin_token(&state, "server", now).await?);
+    let first_admin = Some(admin_token(&state, "server", FIRST_ADMIN, now).await?);
     Ok(Found { state, seal, authority, first_admin })
 }
 
@@ -174,13 +175,15 @@ fn authority(seal: &Seal, row: &SealedRow) -> Result<Authority, FoundError> {
     Ok(Authority::restore(&body.pem, &key)?)
 }
 
-/// Makes a one-time token for an admin. The ledger says that there is one.
+/// Makes a one-time token by which somebody signs in as an admin whom no provider knows. The ledger says
+/// that there is one, and for whom.
 ///
 /// # Errors
 /// When the database cannot be written or the system has no randomness.
 pub async fn admin_token(
     state: &State,
     actor: &str,
+    person: &str,
     now: Timestamp,
 ) -> Result<SecretText, FoundError> {
     let token = random::secret(api::login::FIRST_ADMIN_PREFIX);
@@ -188,12 +191,13 @@ pub async fn admin_token(
     let expires = now + ADMIN_TOKEN_LIFE;
     let mut act = state.act().await?;
     let detail = json!({ "expires": expires.to_string() });
-    act.record(Draft::new(actor, "admin-token.made", "deployment", detail)?, now).await?;
+    let person = format!("{LOCAL}{person}");
+    act.record(Draft::new(actor, "admin-token.made", person.as_str(), detail)?, now).await?;
     act.commit(now).await?;
     let login = LoginRow {
         hash: random::hash(token.expose()),
         kind: ADMIN_TOKEN.to_owned(),
-        body: SecretText::new("{}".to_owned()),
+        body: SecretText::new(json!({ "person": person }).to_string()),
         expires,
     };
     state.put_login(&login).await?;

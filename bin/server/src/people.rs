@@ -14,8 +14,8 @@ use crate::{
 /// What begins the ids of people whom no sign-in provider knows.
 pub const LOCAL: &str = "local:";
 
-/// Who signs in with the one-time token.
-pub const FIRST_ADMIN: &str = "local:admin";
+/// Who signs in with the one-time token of a first start, without [`LOCAL`].
+pub const FIRST_ADMIN: &str = "admin";
 
 /// What is kept of a person beside the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

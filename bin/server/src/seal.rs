@@ -133,7 +133,13 @@ mod tests {
         check(seal(1).unseal("authority", &sealed), Some(b"private"));
         check(seal(2).unseal("authority", &sealed), None);
         check(seal(1).unseal("orders", &sealed), None);
-        for damaged in ["", "v1.", "v2.AAAA", &sealed[1..], &format!("{sealed}AAAA")] {
+        for damaged in [
+            "",
+            "v1.",
+            "v2.AAAA",
+            sealed.strip_prefix(char::is_alphabetic).unwrap_or_default(),
+            &format!("{sealed}AAAA"),
+        ] {
             check(seal(1).unseal("authority", damaged), None);
         }
         assert_ne!(sealed, seal(1).seal("authority", b"private").unwrap());

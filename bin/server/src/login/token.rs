@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use api::{Problem, login};
 use serde_json::json;
+use state::LoginRow;
 
 use super::{Identified, let_in, refused};
 use crate::{
-    caller::Anybody, fault::OrProblem, found::ADMIN_TOKEN, people::FIRST_ADMIN, permit::OwnPermit,
+    caller::Anybody, fault::OrProblem, found::ADMIN_TOKEN, people::LOCAL, permit::OwnPermit,
     policies::ADMIN, random, server::Server,
 };
 
@@ -21,7 +22,8 @@ pub(crate) async fn by_token(
 ) -> Result<login::Session, Problem> {
     let hash = random::hash(asked.token.expose());
     let login = server.state.take_login(&hash, server.clock.now()).await.or_problem()?;
-    if login.is_none_or(|login| login.kind != ADMIN_TOKEN) {
+    let person = login.filter(|login| login.kind == ADMIN_TOKEN).and_then(|login| person(&login));
+    let Some(id) = person else {
         // Nobody is known, so nobody is named; the address is what there is.
         let mut act = server.act(&OwnPermit::server()).await?;
         let detail = json!({ "way": "token", "address": who.address.to_string() });
@@ -29,14 +31,21 @@ pub(crate) async fn by_token(
         act.commit().await?;
         let way = "make another one on the server: `rolecall-server admin-token`";
         return Err(refused(format!("the token is unknown, was used, or has ended; {way}")));
-    }
+    };
+    let name = id.strip_prefix(LOCAL).unwrap_or(&id).to_owned();
     let admin = Identified {
-        id: FIRST_ADMIN.to_owned(),
-        name: "First admin".to_owned(),
+        id,
+        name,
         email: None,
         claimed: BTreeSet::new(),
         given: Some(ADMIN),
         way: "token",
     };
     let_in(&server, admin).await
+}
+
+/// Whom a token was made for.
+fn person(login: &LoginRow) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(login.body.expose()).ok()?;
+    Some(body.get("person")?.as_str()?.to_owned())
 }
