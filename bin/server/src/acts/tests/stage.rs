@@ -69,6 +69,11 @@ impl Stage {
     }
 
     pub(super) async fn on(kind: Kind) -> Self {
+        Self::with(kind, "").await
+    }
+
+    /// With more lines in the server's file.
+    pub(super) async fn with(kind: Kind, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (database, postgres) = match kind {
             Kind::Sqlite => (Database::Sqlite(folder.path().join("state.db")), None),
@@ -82,7 +87,7 @@ impl Stage {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let time = Arc::new(Mutex::new(start));
         let authority = Authority::make(start).unwrap();
-        let (server, minter) = replica(&settings, &time, folder.path(), authority).await;
+        let (server, minter) = replica(&settings, &time, folder.path(), authority, more).await;
         works::first_key(&server).await.unwrap();
         let minters = Mutex::new(vec![minter]);
         Self { server, time, settings, folder, minters, _postgres: postgres }
@@ -93,7 +98,7 @@ impl Stage {
         let authority = &self.server.authority;
         let authority = Authority::restore(authority.pem(), &authority.private_key()).unwrap();
         let (server, minter) =
-            replica(&self.settings, &self.time, self.folder.path(), authority).await;
+            replica(&self.settings, &self.time, self.folder.path(), authority, "").await;
         self.minters.lock().unwrap().push(minter);
         server
     }
@@ -293,9 +298,10 @@ async fn replica(
     time: &Arc<Mutex<Timestamp>>,
     folder: &std::path::Path,
     authority: Authority,
+    more: &str,
 ) -> (Arc<Server>, JoinHandle<()>) {
     let file = format!(
-        "data = {:?}\n[issuer]\nurl = \"https://issuer.example.com\"\n",
+        "data = {:?}\n[issuer]\nurl = \"https://issuer.example.com\"\n{more}",
         folder.display().to_string()
     );
     let config = Config::parse("server.toml", &file).unwrap();
