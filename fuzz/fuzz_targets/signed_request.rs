@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
-use aws::{ForwardError, Forwarder, SignedRequest};
+use aws::{Forwarder, SignedRequest};
 use libfuzzer_sys::fuzz_target;
 
-/// Lines: the nonce, the URL, the body, then `name: value`.
+// Lines: the nonce, the URL, the body, then `name: value`.
 fuzz_target!(|text: &str| {
     let mut lines = text.split('\n');
     let mut next = || lines.next().unwrap_or_default().to_owned();
