@@ -10,6 +10,7 @@
 //! - [`host`] is a private place with network namespaces and cgroups of its own.
 //! - [`machine`] is a fresh Debian with systemd of its own.
 //! - [`agent`] starts an agent and reads what it recorded.
+//! - [`control`] is a control plane that two people steer from the command line.
 //! - [`daemon`] is what an agent and a server have in common: a program that says when it serves.
 //! - [`server`] starts a control plane and signs in to it.
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
@@ -26,6 +27,7 @@
 pub mod agent;
 pub mod clients;
 pub mod cloud;
+pub mod control;
 pub mod daemon;
 mod guard;
 pub mod host;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::agent::{self, Agent, AgentError};
 use crate::clients::Errand;
 use crate::cloud::{Application, ApplicationAccount, Cloud, CloudError, Layout};
+use crate::control::{Control, ControlError, Hear};
 use crate::host::{HostError, Workload, Workspace};
 use crate::program::{Invocation, ProgramError};
 use crate::tools::Tools;
@@ -26,6 +27,8 @@ const COMMAND: Duration = Duration::from_secs(30);
 pub struct Stage {
     /// The agent. Dropped first, so that nothing is served from a host that goes.
     pub agent: Agent,
+    /// The server that the agent has joined, where the scene has one.
+    pub control: Option<Control>,
     /// The cloud.
     pub cloud: Cloud,
     /// The host.
@@ -47,8 +50,10 @@ pub struct Scene {
 }
 
 /// How the agent asks for roles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Source {
+    /// With tokens of a server, which the agent has joined. What people type is told.
+    Server(Hear),
     /// With tokens of its own issuer.
     WebIdentity,
     /// With the host's own key.
@@ -70,6 +75,9 @@ pub enum StageError {
     /// A program.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The server.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// A file.
     #[error("cannot prepare the stage: {0}")]
     Files(#[from] io::Error),
@@ -144,17 +152,25 @@ impl Scene {
     /// The agent's file, for namespaces that are called like their application.
     ///
     /// `[metadata]` is left open at the end of the common part, so that `rest` may add keys to it.
-    pub fn config(&self, cloud: &Cloud, workspace: &Workspace, key: &Path) -> String {
+    pub fn config(
+        &self,
+        cloud: &Cloud,
+        workspace: &Workspace,
+        key: &Path,
+        control: Option<&Control>,
+    ) -> String {
         let namespaces = workspace.namespaces();
         let by_cgroup = self.by_cgroup && workspace.cgroups().is_ok();
         let endpoint = self.sts.as_deref().unwrap_or(cloud.endpoint());
-        let mut text = format!(
-            "[sts]\nendpoint = {endpoint:?}\nhost_key_file = {key:?}\n\n\
-             [issuer]\nurl = {ISSUER:?}\nalgorithm = {:?}\n\n",
-            self.algorithm
-        );
-        for application in cloud.applications() {
-            text += &self.bound(application, by_cgroup);
+        let mut text = format!("[sts]\nendpoint = {endpoint:?}\nhost_key_file = {key:?}\n\n");
+        if let Some(control) = control {
+            // Who is who and what is whose are for the server to say.
+            text += &format!("[server]\naddresses = [{:?}]\n\n", control.server.plan().url());
+        } else {
+            text += &format!("[issuer]\nurl = {ISSUER:?}\nalgorithm = {:?}\n\n", self.algorithm);
+            for application in cloud.applications() {
+                text += &self.bound(application, by_cgroup);
+            }
         }
         text + &format!("[metadata]\nnamespaces = {namespaces:?}\n{}", self.rest)
     }
@@ -169,7 +185,7 @@ impl Scene {
             }
         };
         let cgroup = match by_cgroup {
-            true => format!(", cgroup = \"/rolecall-practice-*/{name}{{,-*}}\""),
+            true => format!(", cgroup = \"{}\"", cgroup_of(name)),
             false => String::new(),
         };
         format!(
@@ -188,21 +204,41 @@ impl Stage {
     pub fn set(scene: &Scene) -> Result<Self, StageError> {
         let tools = Tools::find();
         let workspace = Workspace::new(&tools)?;
-        let cloud = Self::cloud(&tools, &workspace, scene)?;
+        let control = match scene.source {
+            Source::Server(hear) => {
+                Some(Control::start(&workspace.folder().join("control"), ISSUER, hear)?)
+            }
+            Source::WebIdentity | Source::AssumeRole => None,
+        };
+        let cloud = Self::cloud(&tools, &workspace, scene, control.as_ref())?;
         let plan =
             agent::Plan::new(agent::built("rolecall-agent")?, workspace.folder().join("agent"))?;
         let key = workspace.folder().join("host.key");
         let host = cloud.host();
         std::fs::write(&key, format!("{}\n{}\n", host.access_key_id, host.secret_access_key))?;
-        plan.write(REGION, &scene.config(&cloud, &workspace, &key))?;
-        export(&plan.config(), &documents(&workspace))?;
+        plan.write(REGION, &scene.config(&cloud, &workspace, &key, control.as_ref()))?;
+        match &control {
+            Some(control) => {
+                let by_cgroup = scene.by_cgroup && workspace.cgroups().is_ok();
+                steer(control, &cloud, by_cgroup, &plan.config())?;
+            }
+            None => export(&plan.config(), &documents(&workspace))?,
+        }
         let agent = plan.start()?;
-        Ok(Self { agent, cloud, workspace, tools })
+        Ok(Self { agent, control, cloud, workspace, tools })
     }
 
-    fn cloud(tools: &Tools, workspace: &Workspace, scene: &Scene) -> Result<Cloud, StageError> {
+    fn cloud(
+        tools: &Tools,
+        workspace: &Workspace,
+        scene: &Scene,
+        control: Option<&Control>,
+    ) -> Result<Cloud, StageError> {
         let mut layout = Layout::new(workspace.cloud_address(), workspace.folder().join("cloud"))
             .issuer(ISSUER, &documents(workspace));
+        if let (Some(control), Some(issuer)) = (control, &mut layout.issuer) {
+            issuer.documents = control.server.plan().issuer_url();
+        }
         layout.region = REGION.to_owned();
         let applications = scene.applications.iter().enumerate();
         layout.applications = applications
@@ -235,6 +271,29 @@ impl Stage {
     pub fn documents(&self) -> PathBuf {
         documents(&self.workspace)
     }
+}
+
+/// What two people type before a host may have anything: bindings, the switch, and the host itself.
+fn steer(
+    control: &Control,
+    cloud: &Cloud,
+    by_cgroup: bool,
+    config: &Path,
+) -> Result<(), ControlError> {
+    control.bind(cloud.applications(), ENVIRONMENT, |name| {
+        let mut shows = vec!["--match-netns".to_owned(), format!("{name}{{,-*}}")];
+        if by_cgroup {
+            shows.extend(["--match-cgroup".to_owned(), cgroup_of(name)]);
+        }
+        shows
+    })?;
+    control.switch("on", "the first host")?;
+    control.join(config)
+}
+
+/// The cgroups of an application's workloads, as a pattern.
+fn cgroup_of(application: &str) -> String {
+    format!("/rolecall-practice-*/{application}{{,-*}}")
 }
 
 /// The first accounts are easy to tell apart: 222222222222, 333333333333 and so on.

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Use two loopback listeners even where there are namespaces
     #[arg(long)]
     loopback: bool,
+    /// Do without a server: the agent's file says who gets what, and the agent holds the issuer's key
+    #[arg(long)]
+    standalone: bool,
 }
 
 /// What the demo shows.
@@ -117,9 +120,10 @@ fn prepare(house: &House) -> Result<(), Trouble> {
     let mut progress = |line: &str| step(line);
     practice::setup::host(&mut progress).map_err(trouble)?;
     practice::setup::python(&mut progress).map_err(trouble)?;
-    step("building the agent");
+    step("building the agent, the server and the command line");
     let mut build = programs::cargo(house);
     build.args(["build", "--quiet", "--package", "rolecall-agent", "--package", "rolecall"]);
+    build.args(["--package", "rolecall-server"]);
     programs::run(&mut build, BUILD_LIMIT)?.or_trouble(&build)
 }
 
@@ -163,6 +167,11 @@ fn meaning(status: &str) -> &'static str {
         "404" => "Not Found: a workload has its own role and no other",
         _ => "",
     }
+}
+
+/// Tells what somebody types.
+fn typed(line: &str) {
+    step(&format!("  $ {line}"));
 }
 
 /// Tells what happens, beside the result.

@@ -201,11 +201,16 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "demo",
-        promise: "the demo shows what it promises, with namespaces and without",
+        promise: "the demo shows what it promises, with a server and without, with namespaces and without",
         needs: Need::STAGE,
         run: Run::Checks(&[
             Check { words: &["xtask", "demo", "--once"], component: None },
             Check { words: &["xtask", "demo", "--once", "--loopback", "--json"], component: None },
+            Check { words: &["xtask", "demo", "--once", "--standalone"], component: None },
+            Check {
+                words: &["xtask", "demo", "--once", "--standalone", "--loopback"],
+                component: None,
+            },
         ]),
     },
     Suite {

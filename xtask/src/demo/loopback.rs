@@ -13,12 +13,13 @@ use practice::{
     agent::{Agent, Plan, built},
     clients::Errand,
     cloud::{Cloud, Layout},
+    control::Control,
     program::Invocation,
     stage::{ENVIRONMENT, ISSUER, REGION},
     tools::Tools,
 };
 
-use super::{APPLICATIONS, CLIENTS, Options, PROGRAM, Shown, show, step, trouble};
+use super::{APPLICATIONS, CLIENTS, Options, PROGRAM, Shown, show, step, trouble, typed};
 use crate::trouble::Trouble;
 
 /// An agent for one workload, and where it listens.
@@ -33,12 +34,29 @@ struct Listening {
 pub(super) fn run(tools: &Tools, options: &Options) -> Result<Shown, Trouble> {
     let folder = tempfile::tempdir().map_err(trouble)?;
     let issuer = folder.path().join("issuer");
+    let control = match options.standalone {
+        true => None,
+        false => {
+            step("starting the server; this is typed:");
+            Some(Control::start(folder.path(), ISSUER, typed).map_err(trouble)?)
+        }
+    };
     let layout = Layout::new(IpAddr::V4(Ipv4Addr::LOCALHOST), folder.path().join("cloud"));
-    let cloud = Cloud::start(tools, &layout.issuer(ISSUER, &issuer)).map_err(trouble)?;
+    let mut layout = layout.issuer(ISSUER, &issuer);
+    if let (Some(control), Some(issuer)) = (&control, &mut layout.issuer) {
+        issuer.documents = control.server.plan().issuer_url();
+    }
+    let cloud = Cloud::start(tools, &layout).map_err(trouble)?;
+    if let Some(control) = &control {
+        // Nobody is told apart here, but a binding names what it would take to be told apart.
+        let by_unit = |name: &str| vec!["--match-unit".to_owned(), format!("{name}.service")];
+        control.bind(cloud.applications(), ENVIRONMENT, by_unit).map_err(trouble)?;
+        control.switch("on", "the first hosts").map_err(trouble)?;
+    }
     let mut shown = Shown::default();
     let mut all = Vec::new();
     for name in APPLICATIONS {
-        let listening = listen(name, &cloud, folder.path(), &issuer)?;
+        let listening = listen(name, &cloud, folder.path(), &issuer, control.as_ref())?;
         act(tools, &cloud, &listening, folder.path(), &mut shown)?;
         all.push(listening);
     }
@@ -59,6 +77,7 @@ fn listen(
     cloud: &Cloud,
     folder: &Path,
     issuer: &Path,
+    control: Option<&Control>,
 ) -> Result<Listening, Trouble> {
     let application = cloud.application(name);
     let application =
@@ -70,21 +89,34 @@ fn listen(
     drop(free);
     let plan = Plan::new(built("rolecall-agent").map_err(trouble)?, folder.join(name));
     let plan = plan.map_err(trouble)?;
-    let rest = format!(
-        "[sts]\nendpoint = {:?}\n[issuer]\nurl = {ISSUER:?}\n\
-         [metadata]\nlisten = [\"{address}\"]\nworkload = \"{name}/{ENVIRONMENT}/loopback\"\n\
-         [[binding]]\napplication = {name:?}\nenvironment = {ENVIRONMENT:?}\n\
-         role = {role:?}\nsource = \"web-identity\"\n",
-        cloud.endpoint()
-    );
+    let endpoint = cloud.endpoint();
+    let metadata =
+        format!("listen = [\"{address}\"]\nworkload = \"{name}/{ENVIRONMENT}/loopback\"");
+    let source = match control {
+        Some(control) => format!("[server]\naddresses = [{:?}]\n", control.server.plan().url()),
+        None => format!(
+            "[issuer]\nurl = {ISSUER:?}\n[[binding]]\napplication = {name:?}\n\
+             environment = {ENVIRONMENT:?}\nrole = {role:?}\nsource = \"web-identity\"\n"
+        ),
+    };
+    let rest = format!("[sts]\nendpoint = {endpoint:?}\n[metadata]\n{metadata}\n{source}");
     plan.write(REGION, &rest).map_err(trouble)?;
-    // Each agent has keys of its own here, so the published documents follow whoever asks next.
-    let export = Invocation::new(built("rolecall").map_err(trouble)?);
-    let export = export.args(["issuer", "export", "--config"]).arg(plan.config());
-    export.arg("--out").arg(issuer).run(PROGRAM).and_then(|f| f.success()).map_err(trouble)?;
+    match control {
+        Some(control) => control.join(&plan.config()).map_err(trouble)?,
+        None => export(&plan.config(), issuer)?,
+    }
     let agent = plan.start().map_err(trouble)?;
     let bucket = application.bucket.clone();
     Ok(Listening { name, role, bucket, address, _agent: agent })
+}
+
+/// Publishes the keys of an agent's own issuer. Each has its own here, so the published documents follow whoever
+/// asks next.
+fn export(config: &Path, issuer: &Path) -> Result<(), Trouble> {
+    let export = Invocation::new(built("rolecall").map_err(trouble)?);
+    let export = export.args(["issuer", "export", "--config"]).arg(config);
+    let exported = export.arg("--out").arg(issuer).run(PROGRAM).and_then(|f| f.success());
+    exported.map(drop).map_err(trouble)
 }
 
 fn act(

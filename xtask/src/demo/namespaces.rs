@@ -6,19 +6,25 @@ use practice::{
     agent::about,
     host::Workload,
     program::{Invocation, Running},
-    stage::{Scene, Stage},
+    stage::{Scene, Source, Stage},
 };
 use serde_json::Value;
 
-use super::{APPLICATIONS, CLIENTS, Options, PROGRAM, Shown, show, step, trouble};
+use super::{APPLICATIONS, CLIENTS, Options, PROGRAM, Shown, show, step, trouble, typed};
 use crate::trouble::Trouble;
 
 /// Where a workload finds metadata.
 const METADATA: &str = "http://169.254.169.254";
 
 pub(super) fn run(options: &Options) -> Result<Shown, Trouble> {
-    step("starting the practice cloud (moto) and the agent");
-    let stage = Stage::set(&Scene::default().by_cgroup()).map_err(trouble)?;
+    let source = if options.standalone {
+        step("starting the practice cloud (moto) and the agent, with bindings in its file");
+        Source::WebIdentity
+    } else {
+        step("starting the server, the practice cloud (moto) and the agent; this is typed:");
+        Source::Server(typed)
+    };
+    let stage = Stage::set(&Scene::default().source(source).by_cgroup()).map_err(trouble)?;
     if let Err(why) = stage.workspace.cgroups() {
         step(&format!(
             "no cgroups of our own ({why}): workloads are told apart by namespace alone"

@@ -72,7 +72,7 @@ fn with_proxy(stage: &mut Stage, scene: &Scene) -> Proxy {
     let proxy = Proxy::start(stage.workspace.cloud_address(), cloud).unwrap();
     let scene = scene.clone().sts(format!("http://{}", proxy.address()));
     let key = stage.workspace.folder().join("host.key");
-    let config = scene.config(&stage.cloud, &stage.workspace, &key);
+    let config = scene.config(&stage.cloud, &stage.workspace, &key, None);
     stage.agent.stop().unwrap();
     stage.agent.plan().write(REGION, &config).unwrap();
     stage.agent.resume().unwrap();
