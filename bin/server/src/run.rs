@@ -151,6 +151,7 @@ impl Replica {
         let detail = json!({ "version": VERSION, "api": api.to_string() });
         let draft = Draft::new("server", "server.started", "server", detail);
         act.record(draft.map_err(StateError::from)?, clock.now()).await?;
+        act.renew_revision();
         act.commit(clock.now()).await?;
         let parts = Parts { config, clock, state, seal, authority, works, log, provider };
         let server = Arc::new(Server::new(parts)?);

@@ -118,6 +118,12 @@ impl Act {
         }
     }
 
+    /// Gives what the servers know another revision although this act changes none of it. A start does so: a
+    /// database that was restored from a copy is behind what hosts were told, and must be believed again.
+    pub fn renew_revision(&mut self) {
+        self.weigh(Weight::Known);
+    }
+
     /// Changes rows; answers how many.
     pub(crate) async fn change(
         &mut self,

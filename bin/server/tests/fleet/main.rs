@@ -11,3 +11,4 @@ mod deployment;
 mod host;
 mod operator;
 mod replicas;
+mod restore;

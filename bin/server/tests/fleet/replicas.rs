@@ -1,6 +1,7 @@
 //! One replica dies, or the database does, while tokens are asked for.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -98,25 +99,30 @@ fn jti(token: &str) -> String {
     claims["jti"].as_str().unwrap().to_owned()
 }
 
-/// The ids of all tokens that the ledger says were minted. The chain is verified on the way.
-async fn minted(operator: &Operator) -> std::collections::BTreeSet<String> {
-    let (mut minted, mut after) = (std::collections::BTreeSet::new(), None);
+/// All entries of the ledger; the chain is verified.
+pub(crate) async fn entries(operator: &Operator) -> Vec<ledger::Entry> {
+    let (mut entries, mut after) = (Vec::new(), None);
     let mut verifier = ledger::Verifier::new(Vec::new());
     loop {
         let asked = EntriesAsked { after, limit: Some(api::Within::new(500).unwrap()) };
         let page = operator.client.ask::<ReadLedger>(&(), &asked, &()).await.unwrap();
         for entry in page.items {
             let line = serde_json::to_vec(&entry).unwrap();
-            verifier.take(&ledger::read_line(&line).unwrap()).unwrap();
-            if entry.event == "token.minted" {
-                minted.insert(entry.detail["jti"].as_str().unwrap().to_owned());
-            }
+            let entry = ledger::read_line(&line).unwrap();
+            verifier.take(&entry).unwrap();
+            entries.push(entry);
         }
         match page.next {
             Some(next) => after = Some(next),
-            None => return minted,
+            None => return entries,
         }
     }
+}
+
+/// The ids of all tokens that the ledger says were minted.
+async fn minted(operator: &Operator) -> BTreeSet<String> {
+    let minted = entries(operator).await.into_iter().filter(|entry| entry.event == "token.minted");
+    minted.map(|entry| entry.detail["jti"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
