@@ -184,27 +184,33 @@ impl Minter {
         let mut act = self.state.act().await?;
         let known = self.refresher.within(&mut act).await?;
         let now = self.clock.now();
-        let mut recorded = false;
-        for Ask { host, request, .. } in batch {
-            let received = act.runs(host, &request.workload.to_string()).await?;
+        let names: Vec<String> = batch.iter().map(|ask| ask.request.workload.to_string()).collect();
+        let asked: Vec<(&str, &str)> = batch
+            .iter()
+            .zip(&names)
+            .map(|(ask, name)| (ask.host.as_str(), name.as_str()))
+            .collect();
+        let running = act.run_of(&asked).await?;
+        let mut drafts = Vec::with_capacity(batch.len());
+        for (Ask { host, request, .. }, name) in batch.iter().zip(names) {
+            let received = running.get(&(host.clone(), name)).copied();
             let reported = knowledge::reported(received, now);
-            let verdict = match grant(&known, &self.terms, host, request, reported, now) {
+            judged.push(match grant(&known, &self.terms, host, request, reported, now) {
                 Ok((draft, passed)) => {
-                    act.record(draft, now).await?;
-                    recorded = true;
+                    drafts.push(draft);
                     Ok(passed)
                 }
                 Err(problem) => {
-                    if let Some(draft) = self.refusals.draft(host, request, &problem, now)? {
-                        act.record(draft, now).await?;
-                        recorded = true;
-                    }
+                    drafts.extend(self.refusals.draft(host, request, &problem, now)?);
                     Err(problem)
                 }
-            };
-            judged.push(verdict);
+            });
         }
-        if recorded { act.commit(now).await.map(|_| ()) } else { Ok(()) }
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        act.record_all(drafts, now).await?;
+        act.commit(now).await.map(|_| ())
     }
 }
 

@@ -78,6 +78,31 @@ impl Act {
         Ok(entry)
     }
 
+    /// Writes the next entries of the ledger, many in one statement.
+    ///
+    /// # Errors
+    /// [`StateError`], as all of these. After one, the act can only be dropped.
+    pub async fn record_all(
+        &mut self,
+        drafts: Vec<Draft>,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        let (mut tail, mut rows) = (self.tail(), Vec::with_capacity(drafts.len()));
+        for draft in drafts {
+            let entry = tail.append(draft, now)?;
+            tail = entry.tail();
+            rows.push(EntryRow::of(&entry, &self.id)?);
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.wrote = true;
+        self.link.insert_all(&rows).await?;
+        self.standing.tail = tail;
+        self.last = Some(tail.seq);
+        Ok(())
+    }
+
     /// Ends the act. Answers the revision of what the servers know, which is then at least `now` in milliseconds
     /// since 1970 if the act changed any of it.
     ///

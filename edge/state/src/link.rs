@@ -180,6 +180,20 @@ impl Link {
         self.execute(Statement::new(insert_sql::<T>()).all(row.values())).await.map(|_| ())
     }
 
+    /// Adds rows, many in one statement; those with their keys must not be there.
+    pub(crate) async fn insert_all<T: Stored>(&mut self, rows: &[T]) -> Result<(), StateError> {
+        let mut left = rows;
+        while !left.is_empty() {
+            // Powers of two, so that there are few statements to prepare.
+            let count = (1 << left.len().ilog2()).min(ROWS_MAX);
+            let (some, others) = left.split_at(count);
+            let values = some.iter().flat_map(T::values).collect();
+            self.execute(Statement::new(insert_many_sql::<T>(count)).all(values)).await?;
+            left = others;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StateError> {
         self.check_sound()?;
         match self.open {
@@ -190,10 +204,25 @@ impl Link {
     }
 }
 
+/// The most rows of one statement. Either database takes tens of thousands of values.
+const ROWS_MAX: usize = 64;
+
 pub(crate) fn insert_sql<T: Stored>() -> String {
-    let marks: Vec<String> = (1..=T::COLUMNS.len()).map(|at| format!("${at}")).collect();
+    insert_many_sql::<T>(1)
+}
+
+fn insert_many_sql<T: Stored>(rows: usize) -> String {
     let (table, columns) = (T::TABLE, T::COLUMNS.join(", "));
-    format!("INSERT INTO {table} ({columns}) VALUES ({})", marks.join(", "))
+    format!("INSERT INTO {table} ({columns}) VALUES {}", tuples(rows, T::COLUMNS.len()))
+}
+
+/// `($1, $2), ($3, $4)`: marks for so many rows of so many values.
+pub(crate) fn tuples(rows: usize, columns: usize) -> String {
+    let tuple = |row: usize| {
+        let marks = (1..=columns).map(|column| format!("${}", row * columns + column));
+        format!("({})", marks.collect::<Vec<_>>().join(", "))
+    };
+    (0..rows).map(tuple).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn put_sql<T: Stored>() -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cell::Cells;
-use crate::link::{Link, Statement, put_sql};
+use crate::link::{Link, Statement, put_sql, tuples};
 use crate::stored::{Stored as _, rows};
 use crate::{Reading, State, StateError};
 
@@ -141,6 +141,38 @@ impl Reading {
         self.link.cell("reports", received.text(host).text(workload)).await
     }
 
+    /// The same for many at once, each a host and a workload: those that run, and when that was reported.
+    ///
+    /// # Errors
+    /// [`StateError`], as all of these.
+    pub async fn run_of(
+        &mut self,
+        asked: &[(&str, &str)],
+    ) -> Result<BTreeMap<(String, String), Timestamp>, StateError> {
+        let mut running = BTreeMap::new();
+        for asked in asked.chunks(ASKED_MAX) {
+            // Filled up to a power of two, so that there are few statements to prepare.
+            let marks = tuples(asked.len().next_power_of_two(), 2);
+            // The order of a cross join is SQLite's order of looking: so it looks up each one by its key.
+            let select = Statement::new(format!(
+                "WITH asked (host, workload) AS (VALUES {marks}) \
+                 SELECT w.host, w.workload, r.received FROM asked a CROSS JOIN workloads w \
+                 CROSS JOIN reports r \
+                 WHERE w.workload = a.workload AND w.host = a.host AND r.host = w.host",
+            ));
+            let nobody = ("", "");
+            let filled = asked.iter().chain(std::iter::repeat(&nobody));
+            let select = filled
+                .take(asked.len().next_power_of_two())
+                .fold(select, |select, (host, workload)| select.text(host).text(workload));
+            for row in &self.link.rows(select).await? {
+                let mut cells = Cells::new(row, "reports");
+                running.insert((cells.take()?, cells.take()?), cells.take()?);
+            }
+        }
+        Ok(running)
+    }
+
     /// Workloads by id and host, from the one after `after` on.
     ///
     /// # Errors
@@ -207,6 +239,9 @@ impl Reading {
         Ok(self.link.cell("workloads", count).await?.unwrap_or(0))
     }
 }
+
+/// How many workloads one statement asks for at most.
+const ASKED_MAX: usize = 256;
 
 /// How many workloads are held at a time.
 const PAGE: u32 = 1000;

@@ -27,6 +27,16 @@ on_both! {
         assert_eq!(verified(&world.state).await.entries, 2);
     }
 
+    async fn many_entries_at_once_are_a_chain_like_any_other(world) {
+        for count in [0, 1, 3, 64, 131] {
+            let mut act = begun(&world.state, "token.minted").await;
+            act.record_all(vec![draft("token.minted"); count], at(2)).await.unwrap();
+            act.record(draft("token.minted"), at(3)).await.unwrap();
+            act.commit(at(3)).await.unwrap();
+        }
+        assert_eq!(verified(&world.state).await.entries, 199 + 5 * 2);
+    }
+
     async fn an_act_that_is_dropped_never_was(world) {
         let mut act = begun(&world.state, "group.put").await;
         act.put_group(&group("web")).await.unwrap();

@@ -52,6 +52,25 @@ on_both! {
         assert_eq!(reading.runs("h2", "b/p/1").await.unwrap(), None);
     }
 
+    async fn many_are_looked_up_at_once_as_one_by_one(world) {
+        let ids: Vec<String> = (0..300).map(|n| format!("a/p/{n}")).collect();
+        let half: Vec<(&str, &str)> = ids.iter().step_by(2).map(|id| (id.as_str(), "x")).collect();
+        assert!(world.state.put_report(&report("h1", "b1", 7, &half)).await.unwrap());
+        let mut reading = world.state.read().await.unwrap();
+        assert!(reading.run_of(&[]).await.unwrap().is_empty());
+        for count in [1, 3, 300] {
+            let asked = ids.iter().take(count).flat_map(|id| [("h1", id.as_str()), ("h2", id)]);
+            let asked: Vec<(&str, &str)> = asked.collect();
+            let running = reading.run_of(&asked).await.unwrap();
+            assert_eq!(running.len(), count.div_ceil(2));
+            for (host, workload) in asked {
+                let alone = reading.runs(host, workload).await.unwrap();
+                let key = (host.to_owned(), workload.to_owned());
+                assert_eq!(running.get(&key).copied(), alone, "{host} {workload}");
+            }
+        }
+    }
+
     async fn a_report_that_was_overtaken_is_not_taken(world) {
         assert!(world.state.put_report(&report("h1", "b1", 5, &[("a/p/1", "x")])).await.unwrap());
         assert!(!world.state.put_report(&report("h1", "b1", 4, &[])).await.unwrap());
