@@ -1,6 +1,6 @@
 //! `rolecall doctor`: what is well, what is not, and what to do about it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use api::{
     Client,
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    Done, Failure,
+    Done, Failure, host,
     keyring::{Home, Known},
     line::Place,
     paper::{Output, show, table, when},
@@ -31,8 +31,13 @@ const SESSION_WARN: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rolecall doctor
-  rolecall doctor -o json --server https://rolecall.example.com:8443")]
-pub(crate) struct Doctor {}
+  rolecall doctor -o json --server https://rolecall.example.com:8443
+  sudo rolecall doctor --agent /etc/rolecall/agent.toml")]
+pub(crate) struct Doctor {
+    /// Look at this host instead: the agent whose file this is. Its program must be in PATH.
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+}
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,7 +88,10 @@ impl Look {
 
 impl Doctor {
     pub(crate) async fn execute(&self, place: &Place, output: Output) -> Result<Done, Failure> {
-        let looks = server(place).await;
+        let looks = match &self.agent {
+            Some(file) => host::look(file),
+            None => server(place).await,
+        };
         let well = looks.iter().all(|look| look.state != State::Fail);
         show(output, &looks, |looks| {
             let mut table = table(["", "what", "found", "what to do"]);

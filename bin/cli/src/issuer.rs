@@ -15,11 +15,11 @@ use api::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
-    Done, Failure,
+    Done, Failure, check,
     issue::Plan,
     line::{Line, Place},
     paper::{Output, facts, perhaps, print, table, when, word},
-    trust,
+    trust::{self, Trusted, Whom},
 };
 
 #[derive(Debug, Args)]
@@ -29,6 +29,7 @@ use crate::{
   rolecall issuer rotate --reason 'CHG-9: yearly'
   rolecall issuer trust --role arn:aws:iam::111122223333:role/orders --app orders --env prod \\
       --format cloudformation
+  rolecall issuer check --role arn:aws:iam::111122223333:role/orders --app orders --env prod
   rolecall issuer export --config /etc/rolecall/agent.toml --out public/
 
 Without --config the server's issuer is meant; with it, that of a standalone agent.")]
@@ -73,6 +74,9 @@ enum Command {
     /// Print what an application's account needs so that a role can be assumed: the OIDC provider and the
     /// role's trust policy.
     Trust(trust::Arguments),
+    /// Look into an account, with this person's own AWS credentials, whether tokens for the application make
+    /// the role and no others do. Exit code 1, and what to do, if not.
+    Check(check::Arguments),
     /// Standalone: write the discovery document and the public keys, to be served at the issuer's address.
     Export {
         /// The folder that is served: `.well-known/` is made in it.
@@ -122,8 +126,12 @@ impl Arguments {
     /// Whether the server is meant.
     pub(crate) fn asks_server(&self) -> bool {
         // With the issuer's address typed, there is nothing to ask.
-        let told = matches!(&self.command, Command::Trust(trust) if trust.tells_issuer());
-        self.config.is_none() && !told
+        let whom = match &self.command {
+            Command::Trust(trust) => Some(&trust.whom),
+            Command::Check(check) => Some(&check.whom),
+            _ => None,
+        };
+        self.config.is_none() && !whom.is_some_and(Whom::tells_issuer)
     }
 
     /// With what lies on this machine.
@@ -140,10 +148,10 @@ impl Arguments {
             }
             Command::Rotate { now, .. } => plan()?.open()?.rotate(*now, output)?,
             Command::Withdraw { key } => plan()?.open()?.withdraw(key, output)?,
-            Command::Trust(trust) => match &self.config {
-                Some(_) => print(&trust.document(&plan()?.url, None)?),
-                None => print(&trust.document_as_told()?),
-            },
+            Command::Trust(trust) => print(&trust.document(&self.trusted(&trust.whom)?)?),
+            Command::Check(check) => {
+                return crate::wait(check.execute(&self.trusted(&check.whom)?, output));
+            }
             Command::Add { .. } => {
                 return Err(other_side("add", "a server's", "`publish` with --config"));
             }
@@ -152,6 +160,14 @@ impl Arguments {
             }
         }
         Ok(Done::Yes)
+    }
+
+    /// The issuer of the agent whose file was named, or the one whose address was typed.
+    fn trusted(&self, whom: &Whom) -> Result<Trusted, Failure> {
+        match &self.config {
+            Some(config) => Ok(whom.of(Plan::read(config)?.url, None)),
+            None => whom.told(),
+        }
     }
 
     /// With the server.
@@ -184,9 +200,11 @@ impl Arguments {
                 line.show(&line.ask::<RetireIssuerKey>(&path, &asked, &()).await?, shown)?;
             }
             Command::Trust(trust) => {
-                let issuer = line()?.ask::<ReadIssuer>(&(), &(), &()).await?;
-                let url = address(&issuer.url)?;
-                print(&trust.document(&url, Some(&issuer.audience))?);
+                print(&trust.document(&asked(&line()?, &trust.whom).await?)?);
+            }
+            Command::Check(check) => {
+                let issuer = asked(&line()?, &check.whom).await?;
+                return check.execute(&issuer, output).await;
             }
             Command::Export { .. } => {
                 let way = "the server serves its documents itself";
@@ -213,6 +231,12 @@ fn other_side(command: &str, whose: &str, way: &str) -> Failure {
 pub(crate) fn address(text: &str) -> Result<IssuerUrl, Failure> {
     let url = if text.starts_with("http://") { IssuerUrl::practice(text) } else { text.parse() };
     url.map_err(Failure::input)
+}
+
+/// The server's issuer.
+async fn asked(line: &Line, whom: &Whom) -> Result<Trusted, Failure> {
+    let issuer = line.ask::<ReadIssuer>(&(), &(), &()).await?;
+    Ok(whom.of(address(&issuer.url)?, Some(&issuer.audience)))
 }
 
 async fn rotate(line: &Line, now: bool, reason: Reason) -> Result<(), Failure> {

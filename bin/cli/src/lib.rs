@@ -6,7 +6,9 @@
 mod apps;
 mod bind;
 mod book;
+mod check;
 mod doctor;
+mod host;
 mod hosts;
 mod issue;
 mod issuer;
@@ -154,7 +156,7 @@ pub fn execute(arguments: &Arguments) -> ExitCode {
             clap_complete::generate(*shell, &mut command, "rolecall", &mut std::io::stdout());
             Ok(Done::Yes)
         }
-        command => wait(command, &arguments.place, output),
+        command => wait(ask(command, &arguments.place, output)),
     };
     match done {
         Ok(Done::Yes) => ExitCode::SUCCESS,
@@ -166,9 +168,10 @@ pub fn execute(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn wait(command: &Command, place: &Place, output: Output) -> Result<Done, Failure> {
+/// Does what waits for others.
+fn wait(work: impl Future<Output = Result<Done, Failure>>) -> Result<Done, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Failure::world)?.block_on(ask(command, place, output))
+    runtime.map_err(Failure::world)?.block_on(work)
 }
 
 /// Does what needs a server.

@@ -65,6 +65,8 @@ const FLOORS: &[Floor] = &[
             "core/issuer",
             "core/metadata",
             "core/ledger",
+            // To look into an account: does it trust the issuer?
+            "edge/aws",
             "edge/disk",
             "edge/api",
             "conformance",
