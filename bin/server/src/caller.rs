@@ -31,13 +31,13 @@ pub struct Anybody {
 }
 
 /// A host that showed a certificate of our authority, which has not ended and was not revoked. Only
-/// [`Host::of`] makes one.
+/// a certificate that was checked makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     id: String,
 }
 
-/// Somebody who is signed in and not shut out. Only [`Person::of`] makes one.
+/// Somebody who is signed in and not shut out. Only a session makes one.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub(crate) known: api::people::Person,

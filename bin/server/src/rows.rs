@@ -90,7 +90,7 @@ pub fn application(row: &ApplicationRow) -> Result<Application, StateError> {
 /// The row of an application.
 ///
 /// # Errors
-/// As [`write`], like all of these.
+/// As [`write()`], like all of these.
 pub fn application_row(application: &Application) -> Result<ApplicationRow, StateError> {
     Ok(ApplicationRow {
         application: application.application.to_string(),
@@ -111,7 +111,7 @@ pub fn account(row: &AccountRow) -> Result<Account, StateError> {
 /// The row of an account.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn account_row(account: &Account) -> Result<AccountRow, StateError> {
     Ok(AccountRow {
         account: account.account.to_string(),
@@ -179,7 +179,7 @@ pub fn binding(row: &BindingRow) -> Result<Binding, StateError> {
 /// The row of a version of a binding.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn binding_row(binding: &Binding) -> Result<BindingRow, StateError> {
     Ok(BindingRow {
         application: binding.terms.application.to_string(),
@@ -212,7 +212,7 @@ pub fn position(row: &PositionRow) -> Result<Position, StateError> {
 /// The row of a position of the switch.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn position_row(position: &Position) -> Result<PositionRow, StateError> {
     let how = |how| match how {
         EndedHow::Cleared => "cleared",
@@ -233,7 +233,7 @@ pub fn position_row(position: &Position) -> Result<PositionRow, StateError> {
 /// A scope in its one spelling: two are the same scope where these texts are the same.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn scope_text(scope: &Scope) -> Result<String, StateError> {
     // A structure is written in the order of its fields, and what is absent is not written.
     write("positions", scope)

@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug, Args)]
 pub struct Join {
     /// Where the server answers, such as `https://rolecall.example.com:8443`; may be named more than once.
-    /// Without, the `addresses` of [server] in the file.
+    /// Without, the `addresses` of `[server]` in the file.
     #[arg(long, value_name = "URL")]
     pub server: Vec<Address>,
     /// By what the host may join.
