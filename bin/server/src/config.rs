@@ -11,6 +11,7 @@ use std::{
     str::FromStr,
 };
 
+use api::bindings::Audience;
 use cloud::Region;
 use issuer::IssuerUrl;
 use rustls::pki_types::ServerName;
@@ -85,9 +86,9 @@ pub struct IssuerSection {
     pub certificate_file: Option<PathBuf>,
     /// Its private key, as PEM.
     pub certificate_key_file: Option<PathBuf>,
-    /// The audience of tokens.
-    #[serde(default = "default_audience")]
-    pub audience: String,
+    /// The audience of tokens by bindings that name none; `sts.amazonaws.com` where absent.
+    #[serde(default, deserialize_with = "parsed_option")]
+    pub audience: Option<Audience>,
     /// How long a token lives, in seconds, 60 to 3600.
     #[serde(default)]
     pub token_life_s: Bounded<60, 3600, 300>,
@@ -252,9 +253,6 @@ impl Config {
             let reason = "a certificate and its key come together: `certificate_key_file`";
             return Err(("certificate_file", reason.to_owned()));
         }
-        if self.issuer.audience.trim().is_empty() {
-            return Err(("audience", "tokens need an audience".to_owned()));
-        }
         if self.database.url.is_some() && self.database.url_file.is_some() {
             return Err(("url_file", "`url` says where the database is already".to_owned()));
         }
@@ -345,10 +343,6 @@ fn default_names() -> Vec<String> {
     names
 }
 
-fn default_audience() -> String {
-    "sts.amazonaws.com".to_owned()
-}
-
 fn default_scopes() -> Vec<String> {
     ["profile", "email", "groups"].map(str::to_owned).to_vec()
 }
@@ -422,12 +416,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        check("", Err((0, "issuer")));
+        check("", Err((1, "issuer")));
         check(&format!("listn = \"[::]:1\"\n{LEAST}"), Err((1, "unknown field")));
         check(&format!("names = []\n{LEAST}"), Err((1, "needs a name")));
         check(&format!("names = [\"a b\"]\n{LEAST}"), Err((1, "neither")));
         check("[issuer]\nurl = \"http://issuer.example.com\"\n", Err((2, "https")));
         check("[issuer]\nallow_http = true\nurl = \"http://127.0.0.1:80\"\n", Ok(()));
+        check(&format!("{LEAST}audience = \"\"\n"), Err((3, "one line")));
         check(&format!("{LEAST}token_life_s = 5\n"), Err((3, "60 to 3600")));
         check(&format!("{LEAST}certificate_file = \"a\"\n"), Err((3, "come together")));
         check(&format!("{LEAST}[database]\nurl = \"mysql://x\"\n"), Err((4, "postgres://")));

@@ -175,7 +175,8 @@ pub struct Proposal {
     #[serde(with = "text")]
     #[schemars(with = "text::RoleArn")]
     pub role: RoleArn,
-    /// The audience of the token; `sts.amazonaws.com` where absent.
+    /// The audience of the token; where absent the server's own, which is `sts.amazonaws.com` unless its file
+    /// says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Audience>,
     /// Session tags besides `application`, `environment` and `instance`.

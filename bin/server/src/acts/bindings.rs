@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api::{
     Action, Page, PageAsked, Problem,
     bindings::{
-        AUDIENCE, Because, Binding, BindingsAsked, Change, DURATION_MINUTES, Proposal, Review,
-        Status, Terms, VersionPath, Word,
+        AUDIENCE, Audience, Because, Binding, BindingsAsked, Change, DURATION_MINUTES, Proposal,
+        Review, Status, Terms, VersionPath, Word,
     },
 };
 use credentials::{
@@ -90,7 +90,7 @@ pub async fn propose(
     let (application, environment) = (proposal.application.clone(), proposal.environment.clone());
     let about = resource(&known.knowledge, &application, Some(&environment));
     let permit = person.may(&server, Action::ProposeBinding, &about).await?;
-    let (terms, reason) = terms(proposal)?;
+    let (terms, reason) = terms(proposal, server.config.issuer.audience.as_ref())?;
     let mut act = server.act(&permit).await?;
     let row = act.application(application.as_str()).await.or_problem()?;
     let facts = row.as_ref().map(rows::application).transpose().or_problem()?;
@@ -304,7 +304,7 @@ fn subject(binding: &Binding) -> String {
 }
 
 /// The terms of a proposal, if agents and STS can do with them, and its reason.
-fn terms(proposal: Proposal) -> Result<(Terms, String), Problem> {
+fn terms(proposal: Proposal, usual: Option<&Audience>) -> Result<(Terms, String), Problem> {
     let Proposal { application, environment, role, audience, tags, imdsv1, .. } = proposal;
     let wrong = |field: &str, error: &dyn ToString| {
         Problem::invalid("no such binding can be kept").with_field(field, error.to_string())
@@ -313,8 +313,8 @@ fn terms(proposal: Proposal) -> Result<(Terms, String), Problem> {
     let conditions = conditions.map_err(|error| wrong("match", &error))?;
     Rule::new(application.clone(), environment.clone(), conditions)
         .map_err(|error| wrong("match", &error))?;
-    let audience = match audience {
-        Some(audience) => audience,
+    let audience = match audience.as_ref().or(usual) {
+        Some(audience) => audience.clone(),
         None => AUDIENCE.parse().map_err(|error| internal(&error))?,
     };
     let mut binding =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::issuer::{Algorithm, Due, Key as _, KeyId, KeyRing, Lead, RotateRefused, SigningKey};
 use api::{
     Action, Kind, Problem,
+    bindings::{AUDIENCE, Audience},
     issuer::{Algorithm as WireAlgorithm, Issuer, Key, KeyFacts, KeyPath, Rotation},
     switch::ReasonAsked,
 };
@@ -272,7 +273,13 @@ fn told(server: &Server) -> Issuer {
     let terms = &server.terms;
     Issuer {
         url: terms.issuer.as_str().to_owned(),
-        audience: server.config.issuer.audience.clone(),
+        audience: server
+            .config
+            .issuer
+            .audience
+            .as_ref()
+            .map_or(AUDIENCE, Audience::as_str)
+            .to_owned(),
         token_life_s: u32::try_from(terms.life.as_secs()).unwrap_or(u32::MAX),
         keys: server.refresher.known().keys.told(),
     }

@@ -46,6 +46,9 @@ pub(crate) struct House {
     folder: TempDir,
 }
 
+/// Asks over connections of its own.
+pub(crate) type Asking = Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>;
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -204,10 +207,8 @@ impl House {
         })
     }
 
-    fn client(
-        &self,
-        host: Option<&HostIdentity>,
-    ) -> Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>> {
+    /// A client with a connection of its own.
+    pub(crate) fn client(&self, host: Option<&HostIdentity>) -> Asking {
         let mut roots = RootCertStore::empty();
         roots.add(self.server.authority.certificate().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
