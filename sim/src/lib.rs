@@ -20,6 +20,7 @@
 
 mod client;
 mod flaw;
+pub mod fleet;
 mod judge;
 pub mod laws;
 mod random;

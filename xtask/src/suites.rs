@@ -170,6 +170,12 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "control",
+        promise: "a joined host obeys within two seconds, outlives its server, and has what is its own",
+        needs: &[Need::Python, Need::People],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "conformance",
         promise: "the built agent answers as the metadata protocols say",
         needs: Need::STAGE,
@@ -239,6 +245,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("edge/aws", "cloud", "cloud"),
     ("bin/server", "people", "people"),
     ("bin/server", "fleet", "fleet"),
+    ("bin/agent", "control", "control"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

@@ -292,9 +292,11 @@ fn join_server(join: &Join, config: &Path) -> Result<Value, Failure> {
     let config = Settings::read(config, 0)?.config;
     let named = config.server.as_ref().map(|section| section.get_ref().addresses.as_slice());
     let folder = Folder::open(&config.data)?;
+    let mark = config.metadata.redirect.as_ref().map(|_| linux::Mark::AGENT.0);
+    let sts = run::sts_settings(&config, mark)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
-    Ok(runtime.block_on(join.execute(&folder, named.unwrap_or_default()))?)
+    Ok(runtime.block_on(join.execute(&folder, named.unwrap_or_default(), &sts))?)
 }
 
 /// The file with the orders that are on the disk, and what is known there of the server. Without a server
@@ -436,6 +438,22 @@ mod tests {
         check("attach orders-1 --netns /run/netns/orders-1", true);
         check("attach orders-1", false);
         check("attach orders-1 --pid 42 --netns /run/netns/orders-1", false);
+    }
+
+    #[test]
+    fn a_host_joins_by_one_thing() {
+        let fingerprint = format!("--fingerprint sha256:{}", "0".repeat(64));
+        check("join --token rcj_x", true);
+        check(
+            "join --server https://one.example:8443 --server https://two.example --token-file t",
+            true,
+        );
+        check(&format!("join --aws {fingerprint}"), true);
+        check("join", false);
+        check("join --aws", false);
+        check("join --token rcj_x --token-file t", false);
+        check(&format!("join --token rcj_x {fingerprint}"), false);
+        check("join --server http://one.example --token rcj_x", false);
     }
 
     #[test]

@@ -500,7 +500,11 @@ const fn algorithm(written: SigningAlgorithm) -> Algorithm {
     }
 }
 
-fn sts_settings(config: &Config, mark: Option<u32>) -> Result<StsSettings, StartError> {
+/// How STS is asked, and by whom.
+///
+/// # Errors
+/// When the file of the host's key cannot be used.
+pub fn sts_settings(config: &Config, mark: Option<u32>) -> Result<StsSettings, StartError> {
     let host_credentials = match &config.sts.host_key_file {
         Some(path) => host_key(path)?,
         None => HostCredentials::DefaultChain { metadata_endpoint: config.host.metadata.clone() },

@@ -4,10 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use api::{
     JoinToken, Label,
-    agents::{Join as JoinByToken, JoinRequest, Joined},
+    agents::{
+        Join as JoinByToken, JoinAws, JoinAwsRequest, JoinRequest, Joined, MakeNonce, Nonce,
+        SignedRequest,
+    },
     client::{Address, AskError, Client, InvalidSettings, Settings as ClientSettings, Trust},
-    trust::{Fingerprint, Pin},
+    trust::Fingerprint,
 };
+use aws::{StsError, StsSettings};
 use clap::Args;
 use disk::Folder;
 use secret::SecretText;
@@ -31,6 +35,15 @@ pub struct Join {
     /// By what the host may join.
     #[command(flatten)]
     pub by: By,
+    /// The fingerprint of the server's authority, such as `sha256:1f…`, which every start of the server prints.
+    /// A token holds it already.
+    #[arg(
+        long,
+        value_name = "FINGERPRINT",
+        conflicts_with_all = ["token", "token_file"],
+        required_if_eq("aws", "true")
+    )]
+    pub fingerprint: Option<Fingerprint>,
     /// Joins anew and forgets who the host was.
     #[arg(long)]
     pub again: bool,
@@ -46,6 +59,15 @@ pub struct By {
     /// A file that holds the token.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Joins as the AWS role that this host has: `rolecall hosts rules` says which may.
+    #[arg(long)]
+    pub aws: bool,
+}
+
+/// By what the server is known, and by what it is to know the host.
+enum Proof {
+    Token(JoinToken),
+    Role(Fingerprint),
 }
 
 /// A secret that was typed. It is not repeated in errors.
@@ -80,6 +102,9 @@ pub enum JoinError {
     /// The token was not copied whole.
     #[error(transparent)]
     Token(#[from] api::InvalidJoinToken),
+    /// The host cannot prove its AWS role.
+    #[error("the host cannot prove its AWS role: {0}")]
+    Role(#[from] StsError),
     /// The connection cannot be set up.
     #[error(transparent)]
     Settings(#[from] InvalidSettings),
@@ -89,7 +114,8 @@ pub enum JoinError {
 }
 
 impl Join {
-    /// Lets the host join and keeps who it is in `folder`. `addresses` are those of the file.
+    /// Lets the host join and keeps who it is in `folder`. `addresses` are those of the file, and `sts` says
+    /// by which credentials the host proves its AWS role.
     ///
     /// # Errors
     /// When it has joined already, or the server does not let it.
@@ -97,6 +123,7 @@ impl Join {
         &self,
         folder: &Folder,
         addresses: &[Address],
+        sts: &StsSettings,
     ) -> Result<Value, JoinError> {
         let before = Identity::read(folder);
         if !self.again {
@@ -109,18 +136,19 @@ impl Join {
         if addresses.is_empty() {
             return Err(JoinError::NoAddress);
         }
-        let token: JoinToken = self.by.token()?.expose().trim().parse()?;
-        let (key, pin) = (FreshKey::make()?, token.pin());
+        let (key, proof) = (FreshKey::make()?, self.proof()?);
         let client = Client::new(ClientSettings {
             addresses: addresses.to_vec(),
-            trust: Trust::Pin(pin),
+            trust: proof.trust(),
             identity: None,
             bearer: None,
             timeout: TIMEOUT,
         })?;
-        let request = JoinRequest { token, csr_pem: key.csr_pem().to_owned(), version: version() };
-        let joined = client.ask::<JoinByToken>(&(), &(), &request).await?;
-        check(&joined, pin)?;
+        let joined = match &proof {
+            Proof::Token(token) => by_token(&client, token, &key).await?,
+            Proof::Role(_) => by_role(&client, sts, &key).await?,
+        };
+        check(&joined, &proof)?;
         let identity = key.with(joined, addresses.to_vec());
         // Before it is kept: what cannot be used must not take the place of what can.
         identity.orders_keys()?;
@@ -134,6 +162,53 @@ impl Join {
         }
         Ok(answer)
     }
+}
+
+impl Join {
+    fn proof(&self) -> Result<Proof, JoinError> {
+        match self.fingerprint {
+            Some(fingerprint) => Ok(Proof::Role(fingerprint)),
+            None => Ok(Proof::Token(self.by.token()?.expose().trim().parse()?)),
+        }
+    }
+}
+
+impl Proof {
+    fn trust(&self) -> Trust {
+        match self {
+            Self::Token(token) => Trust::Pin(token.pin()),
+            Self::Role(fingerprint) => Trust::Fingerprint(*fingerprint),
+        }
+    }
+
+    /// Whether an authority is the one that was named beforehand.
+    fn names(&self, authority: Fingerprint) -> bool {
+        match self {
+            Self::Token(token) => authority.pin() == token.pin(),
+            Self::Role(fingerprint) => authority == *fingerprint,
+        }
+    }
+}
+
+async fn by_token(client: &Client, token: &JoinToken, key: &FreshKey) -> Result<Joined, AskError> {
+    let (token, csr_pem) = (token.clone(), key.csr_pem().to_owned());
+    let request = JoinRequest { token, csr_pem, version: version() };
+    client.ask::<JoinByToken>(&(), &(), &request).await
+}
+
+/// The server sends a request to STS that this host signed, and hears whose signature it is. The nonce in
+/// it is the server's, so that nobody can use it a second time.
+async fn by_role(client: &Client, sts: &StsSettings, key: &FreshKey) -> Result<Joined, JoinError> {
+    let Nonce { nonce, .. } = client.ask::<MakeNonce>(&(), &(), &()).await?;
+    let signed = aws::Identity::new(sts).await.sign(&nonce).await?;
+    let aws::SignedRequest { url, headers, body } = signed;
+    let request = JoinAwsRequest {
+        nonce,
+        request: SignedRequest { url, headers, body },
+        csr_pem: key.csr_pem().to_owned(),
+        version: version(),
+    };
+    Ok(client.ask::<JoinAws>(&(), &(), &request).await?)
 }
 
 impl By {
@@ -151,10 +226,10 @@ impl By {
 }
 
 /// Whoever answered must name the authority by which it was known.
-fn check(joined: &Joined, pin: Pin) -> Result<(), IdentityError> {
-    let fingerprint = Fingerprint::of_pem(&joined.ca_pem);
-    if fingerprint.is_none_or(|fingerprint| fingerprint.pin() != pin) {
-        let why = "it names another authority than the one that the token was made by";
+fn check(joined: &Joined, proof: &Proof) -> Result<(), IdentityError> {
+    let authority = Fingerprint::of_pem(&joined.ca_pem);
+    if authority.is_none_or(|authority| !proof.names(authority)) {
+        let why = "it names another authority than the one that it was known by";
         return Err(IdentityError::Answer(why.to_owned()));
     }
     Ok(())

@@ -7,18 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{
-    agents::Asked,
-    orders::{OrderedPosition, Orders},
-};
 use jiff::Timestamp;
 use practice::{
     agent::{Agent, Plan},
     program::{Finished, Invocation},
 };
 use serde_json::{Value, json};
-
-use crate::fake::{Deployment, HOST, Server};
 
 /// How long anything may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -33,87 +27,41 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) fn orders(revision: u64, positions: Vec<OrderedPosition>) -> Orders {
-    let binding = json!({
-        "application": "orders", "environment": "prod", "version": 1,
-        "role": "arn:aws:iam::222222222222:role/orders",
-        "audience": "sts.amazonaws.com", "duration_minutes": 60,
-        "match": { "netns": "orders-*" },
-    });
-    Orders {
-        host: HOST.to_owned(),
-        revision,
-        issued: Timestamp::now(),
-        region: None,
-        labels: [].into(),
-        bindings: vec![serde_json::from_value(binding).unwrap()],
-        positions,
-    }
-}
-
-fn position(id: u64, position: Asked) -> OrderedPosition {
-    let (scope, set) = (api::orders::Scope::default(), Timestamp::now());
-    let percent = api::switch::ALL;
-    OrderedPosition { id, scope, position, percent, set, expires: None, reason: None }
-}
-
-/// On for everybody.
-pub(crate) fn on(id: u64) -> OrderedPosition {
-    position(id, Asked::On)
-}
-
-/// Off for everybody.
-pub(crate) fn off(id: u64) -> OrderedPosition {
-    position(id, Asked::Off)
-}
-
-impl Deployment {
-    /// What the host said last of the switch of its workload.
-    pub(crate) fn asked(&self) -> Option<Asked> {
-        self.state().report.as_ref()?.workloads.first().map(|seen| seen.asked_for)
-    }
-}
-
 /// A host, gone at the end with all that it had.
 pub(crate) struct Host {
     agent: Option<Agent>,
     plan: Plan,
-    listen: SocketAddr,
+    /// Where its workload asks.
+    pub(crate) listen: SocketAddr,
     server: SocketAddr,
     folder: tempfile::TempDir,
 }
 
 impl Host {
-    /// A host whose file names a server.
-    pub(crate) fn new(server: &Server) -> Self {
+    /// A host whose file names a server, and STS at another address. Whoever connects is `orders/prod/1`.
+    pub(crate) fn new(server: SocketAddr, sts: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan::new(env!("CARGO_BIN_EXE_rolecall-agent"), folder.path()).unwrap();
-        let (listen, server) = (free_port(), server.address);
+        let listen = free_port();
         let metadata = host_metadata();
         let rest = format!(
             "[server]\naddresses = [\"https://{server}\"]\n\n\
              [host]\nmetadata = \"http://{metadata}\"\nallow = [\"meta-data/iam/**\"]\n\n\
-             [sts]\nendpoint = \"http://127.0.0.1:9\"\n\n\
+             [sts]\nendpoint = {sts:?}\n\n\
              [metadata]\nlisten = [\"{listen}\"]\nworkload = \"orders/prod/1\"\n"
         );
         plan.write("eu-west-1", &rest).unwrap();
         Self { agent: None, plan, listen, server, folder }
     }
 
-    /// A host that has joined.
-    pub(crate) fn joined(deployment: &Deployment, server: &Server) -> Self {
-        let host = Self::new(server);
-        host.join(deployment, &[]).success().unwrap();
-        host
-    }
-
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    pub(crate) fn join(&self, deployment: &Deployment, more: &[&str]) -> Finished {
+    /// Joins by a token.
+    pub(crate) fn join(&self, token: &str, more: &[&str]) -> Finished {
         let file: PathBuf = self.folder.path().join("token");
-        std::fs::write(&file, format!("{}\n", deployment.token().expose())).unwrap();
+        std::fs::write(&file, format!("{token}\n")).unwrap();
         let (server, file) = (format!("https://{}", self.server), file.display().to_string());
         let mut arguments = vec!["join", "--server", &server, "--token-file", &file];
         arguments.extend(more);

@@ -10,6 +10,7 @@
 
 mod fake;
 mod host;
+mod orders;
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -22,20 +23,21 @@ use api::{
     orders::SignedOrders,
 };
 use fake::{Deployment, HOST};
-use host::{Host, off, on, orders, until};
+use host::{Host, until};
 use jiff::{SignedDuration, Timestamp};
+use orders::{NO_STS, joined, off, on, orders};
 
 #[test]
 fn a_host_joins_once_and_keeps_its_key_to_itself() {
     let deployment = Deployment::new();
     let server = deployment.serve(None);
-    let host = Host::new(&server);
-    let joined = host.join(&deployment, &[]).success().unwrap();
+    let host = Host::new(server.address, NO_STS);
+    let joined = host.join(deployment.token().expose(), &[]).success().unwrap();
     assert!(joined.stdout.contains(HOST), "{}", joined.stdout);
     let file = host.plan().data().join("host.json");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-    let again = host.join(&deployment, &[]);
+    let again = host.join(deployment.token().expose(), &[]);
     assert_eq!(again.code, Some(1));
     assert!(
         again.stderr.contains("has joined already") && again.stderr.contains("--again"),
@@ -43,7 +45,7 @@ fn a_host_joins_once_and_keeps_its_key_to_itself() {
         again.stderr
     );
     let before = std::fs::read(&file).unwrap();
-    host.join(&deployment, &["--again"]).success().unwrap();
+    host.join(deployment.token().expose(), &["--again"]).success().unwrap();
     assert_ne!(std::fs::read(&file).unwrap(), before, "another key");
 
     host.command(&["leave"]).success().unwrap();
@@ -56,8 +58,8 @@ fn a_host_joins_once_and_keeps_its_key_to_itself() {
 fn a_server_of_another_authority_than_the_tokens_is_told_nothing() {
     let (ours, rogue) = (Deployment::new(), Deployment::new());
     let server = rogue.serve(None);
-    let host = Host::new(&server);
-    let refused = host.join(&ours, &[]);
+    let host = Host::new(server.address, NO_STS);
+    let refused = host.join(ours.token().expose(), &[]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("is not the server that is trusted"), "{}", refused.stderr);
     assert!(!host.plan().data().join("host.json").exists());
@@ -66,7 +68,7 @@ fn a_server_of_another_authority_than_the_tokens_is_told_nothing() {
 #[test]
 fn an_agent_that_never_joined_does_not_start_and_says_how_to_join() {
     let server = Deployment::new().serve(None);
-    let error = Host::new(&server).start().unwrap_err();
+    let error = Host::new(server.address, NO_STS).start().unwrap_err();
     assert!(error.contains("rolecall-agent join"), "{error}");
 }
 
@@ -74,7 +76,7 @@ fn an_agent_that_never_joined_does_not_start_and_says_how_to_join() {
 fn orders_are_in_force_within_two_seconds_for_connections_that_are_there_already() {
     let deployment = Deployment::new();
     let server = deployment.serve(None);
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     host.start().unwrap();
     // Nobody has a binding, so nobody is known.
     let mut client = host.client();
@@ -104,7 +106,7 @@ fn orders_are_in_force_within_two_seconds_for_connections_that_are_there_already
 fn orders_that_the_server_did_not_sign_are_reported_and_the_old_ones_stay() {
     let deployment = Deployment::new();
     let server = deployment.serve(None);
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     host.start().unwrap();
     deployment.order(&orders(1, vec![off(1)]));
     until("the orders are in force", || host.status()["server"]["orders"]["revision"] == 1);
@@ -128,7 +130,7 @@ fn without_a_server_an_agent_starts_with_the_orders_on_its_disk_and_says_how_old
     let deployment = Deployment::new();
     let server = deployment.serve(None);
     let address = server.address;
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     host.start().unwrap();
     let mut position = on(1);
     position.expires = Some(Timestamp::now() + SignedDuration::from_secs(8));
@@ -158,7 +160,7 @@ fn a_token_is_asked_for_after_the_report_and_once_more_if_the_server_lost_sight_
     let deployment = Deployment::new();
     let server = deployment.serve(None);
     deployment.state().refuses = vec![Kind::NotRunning, Kind::PlacementRefused];
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     deployment.order(&orders(1, vec![on(1)]));
     host.start().unwrap();
     let mut client = host.client();
@@ -179,7 +181,7 @@ fn a_certificate_that_is_due_is_renewed_with_another_key_while_all_goes_on() {
     let deployment = Deployment::new();
     let server = deployment.serve(None);
     deployment.state().renew_in_s = -86_000;
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     deployment.state().renew_in_s = 3600;
     let before = std::fs::read(host.plan().data().join("host.json")).unwrap();
     host.start().unwrap();
@@ -195,7 +197,7 @@ fn a_certificate_that_is_due_is_renewed_with_another_key_while_all_goes_on() {
 fn a_revoked_host_says_so_and_asks_for_no_token() {
     let deployment = Deployment::new();
     let server = deployment.serve(None);
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     deployment.order(&orders(1, vec![on(1)]));
     deployment.state().refuses = vec![Kind::Busy];
     host.start().unwrap();
@@ -212,7 +214,7 @@ fn a_revoked_host_says_so_and_asks_for_no_token() {
 fn what_the_host_gave_is_told_until_it_has_ended() {
     let deployment = Deployment::new();
     let server = deployment.serve(None);
-    let mut host = Host::joined(&deployment, &server);
+    let mut host = joined(&deployment, &server);
     deployment.order(&orders(1, vec![off(1)]));
     host.start().unwrap();
     until("orders are obeyed", || deployment.asked() == Some(Asked::Off));
