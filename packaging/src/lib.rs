@@ -26,6 +26,7 @@ pub struct Program {
 /// Every program that we ship.
 pub const PROGRAMS: &[Program] = &[
     Program { name: "rolecall-agent", section: "8", command: agent::command::Arguments::command },
+    Program { name: "rolecall-server", section: "8", command: server::command::Arguments::command },
     Program { name: "rolecall", section: "1", command: rolecall_cli::Arguments::command },
 ];
 

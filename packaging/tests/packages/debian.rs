@@ -14,7 +14,7 @@ use practice::{
 use crate::made::{Made, NEW, OLD};
 
 /// How long one command on the machine may take.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The agent's file: its door is the redirect, and a unit is an application.
 const AGENT: &str = r#"region = "eu-central-1"
@@ -37,7 +37,7 @@ ExecStart=/usr/bin/perl -MIO::Socket::INET -e 'my $$s = IO::Socket::INET->new(Pe
 StandardOutput=truncate:/var/tmp/answer
 "#;
 
-fn machine() -> Option<Machine> {
+pub(crate) fn machine() -> Option<Machine> {
     match Machine::start(&Tools::find(), &[]) {
         Ok(machine) => Some(machine),
         Err(MachineError::NotHere(why)) => {
@@ -50,7 +50,7 @@ fn machine() -> Option<Machine> {
 
 /// A command on the machine, which must end well.
 #[track_caller]
-fn does(machine: &Machine, program: &str, words: &[&str]) -> Finished {
+pub(crate) fn does(machine: &Machine, program: &str, words: &[&str]) -> Finished {
     let ran = machine.inside(program).args(words.iter().copied()).run(LIMIT).unwrap();
     assert_eq!(ran.code, Some(0), "{program} {words:?}: {}{}", ran.stdout, ran.stderr);
     ran
@@ -58,7 +58,7 @@ fn does(machine: &Machine, program: &str, words: &[&str]) -> Finished {
 
 /// Installs packages as a person would; what they depend on comes from Debian.
 #[track_caller]
-fn install(machine: &Machine, made: &Made, names: &[&str]) -> Finished {
+pub(crate) fn install(machine: &Machine, made: &Made, names: &[&str]) -> Finished {
     let mut words = vec!["install", "--yes", "--no-install-recommends"];
     let places: Vec<String> = names
         .iter()
@@ -75,7 +75,7 @@ fn install(machine: &Machine, made: &Made, names: &[&str]) -> Finished {
 
 /// Waits for what the machine's programs bring about.
 #[track_caller]
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + LIMIT;
     while !holds() {
         assert!(Instant::now() < until, "waited {LIMIT:?} for {what}");
@@ -83,7 +83,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn process_of(machine: &Machine, unit: &str) -> String {
+pub(crate) fn process_of(machine: &Machine, unit: &str) -> String {
     does(machine, "systemctl", &["show", "--property=MainPID", "--value", unit])
         .stdout
         .trim()

@@ -97,7 +97,12 @@ fn what_was_made_is_listed_with_its_sums() {
         .iter()
         .map(|file| file["file"].as_str().unwrap().rsplit('/').next().unwrap())
         .collect();
-    for begin in ["rolecall-agent_0.1.0~old_", "rolecall_0.1.0~old_", "rolecall.cdx.json"] {
+    for begin in [
+        "rolecall-agent_0.1.0~old_",
+        "rolecall-server_0.1.0~old_",
+        "rolecall_0.1.0~old_",
+        "rolecall.cdx.json",
+    ] {
         assert!(listed.iter().any(|name| name.starts_with(begin)), "{begin}: {listed:?}");
     }
     let check = Invocation::new("sha256sum")
@@ -112,7 +117,7 @@ fn what_was_made_is_listed_with_its_sums() {
 #[test]
 fn every_file_is_roots_and_nobody_else_may_write_it() {
     let made = &*OLD;
-    for name in ["rolecall-agent_", "rolecall_"] {
+    for name in ["rolecall-agent_", "rolecall-server_", "rolecall_"] {
         let listing = said("dpkg-deb", &["--contents"], &made.file(name));
         assert!(listing.contains("./usr/bin/") && listing.contains("/copyright"), "{listing}");
         for line in listing.lines() {

@@ -51,6 +51,20 @@ its own application's role. One agent runs per host.",
         ],
     },
     Package {
+        name: "rolecall-server",
+        program: "rolecall-server",
+        krate: "rolecall-server",
+        folder: "server",
+        title: "control plane that signs for a fleet of Rolecall agents",
+        about: "\
+Tells the agents of a fleet which workload may have which role, signs the
+tokens that they ask AWS with, and writes down who changed what and who was
+given what before it happens.",
+        depends: &["ca-certificates"],
+        suggests: &["rolecall", "postgresql"],
+        files: &[("rolecall-server.service", UNITS), ("server.toml", "/etc/rolecall")],
+    },
+    Package {
         name: "rolecall",
         program: "rolecall",
         krate: "rolecall",
