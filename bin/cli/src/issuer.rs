@@ -65,7 +65,8 @@ enum Command {
     },
     /// Let the server publish a key no more, so that tokens by it stop being taken at once.
     Retire {
-        /// The key, as `show` names it.
+        /// The key, as `show` names it. Its name may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         key: KeyId,
         /// Why.
         #[arg(long)]
@@ -91,7 +92,8 @@ enum Command {
     },
     /// Standalone: take a key that waits or is retired out at once, when it is in wrong hands.
     Withdraw {
-        /// The key, as `show` names it.
+        /// The key, as `show` names it. Its name may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         key: String,
     },
 }

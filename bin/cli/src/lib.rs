@@ -227,4 +227,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
+
+    #[test]
+    fn a_key_whose_name_begins_with_a_hyphen_can_be_named() {
+        for line in ["withdraw -M0HAu --config a.toml", "retire -M0HAu --reason why"] {
+            let words = ["rolecall", "issuer"].into_iter().chain(line.split(' '));
+            let parsed = Arguments::try_parse_from(words);
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+        }
+    }
 }

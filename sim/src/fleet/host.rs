@@ -27,6 +27,9 @@ use super::{
 };
 use crate::random::Random;
 
+/// What the switch says for each workload.
+type Decided = BTreeMap<Workload, Switch>;
+
 /// How many workloads of each application and environment a host has.
 const INSTANCES: usize = 3;
 
@@ -49,9 +52,9 @@ pub(super) struct Host {
     /// Since when each workload has a lease that lives until then, in time since boot.
     pub(super) leases: BTreeMap<Workload, Duration>,
     /// What the last orders and those before said, and their revisions.
-    pub(super) before: Option<(u64, Arc<BTreeMap<Workload, Switch>>)>,
+    pub(super) before: Option<(u64, Arc<Decided>)>,
     /// What was decided in which settings of which start.
-    decided: Option<((Duration, u64), Arc<BTreeMap<Workload, Switch>>)>,
+    decided: Option<((Duration, u64), Arc<Decided>)>,
     engine: Engine,
     obedience: Obedience,
     keys: OrdersKeys,
