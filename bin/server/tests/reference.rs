@@ -3,15 +3,16 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use practice::manual;
 use server::config::Config;
 
 /// What a file must have, so that what else is wrong with it is found.
 const LEAST: &str = "[issuer]\nurl = \"https://issuer.example.com\"\n";
 
-/// The page about the file.
-fn page() -> String {
+/// A page of the reference.
+fn page(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
-    std::fs::read_to_string(folder.join("server-configuration.md")).unwrap()
+    std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
 /// The keys that a section may have, as the error about one that it may not have lists them.
@@ -29,7 +30,7 @@ fn keys(section: &str) -> BTreeSet<String> {
 /// Each key of `section` is in a first column below its heading.
 #[track_caller]
 fn check(heading: &str, section: &str, but: &[&str]) {
-    let page = page();
+    let page = page("server-configuration.md");
     let (_, below) = page.split_once(heading).unwrap_or_else(|| panic!("no `{heading}`"));
     let text = below.split("\n#").next().unwrap_or_default();
     let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
@@ -50,8 +51,17 @@ fn the_reference_has_every_key_of_the_file_and_no_other() {
 }
 
 #[test]
+fn the_reference_has_the_programs_own_help() {
+    let program = manual::page(Path::new(env!("CARGO_BIN_EXE_rolecall-server"))).unwrap();
+    let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rolecall-server.md");
+    std::fs::write(&fresh, &program).unwrap();
+    let kept = page("rolecall-server.md");
+    assert!(program == kept, "copy {} to docs/reference/", fresh.display());
+}
+
+#[test]
 fn the_least_file_of_the_reference_is_enough() {
-    let page = page();
+    let page = page("server-configuration.md");
     let (_, rest) = page.split_once("```toml\n").unwrap();
     let (file, _) = rest.split_once("```").unwrap();
     assert!(Config::parse("server.toml", file).is_ok());
@@ -60,7 +70,7 @@ fn the_least_file_of_the_reference_is_enough() {
 #[test]
 fn the_defaults_of_the_reference_are_those_of_the_program() {
     let config = Config::parse("server.toml", LEAST).unwrap();
-    let page = page();
+    let page = page("server-configuration.md");
     let limits = config.limits;
     for (key, value) in [
         ("connections_max", limits.connections_max.get()),
