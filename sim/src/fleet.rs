@@ -12,7 +12,7 @@ mod truth;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use agent::engine::Now;
+use agent::{control::line::REPORT_EVERY, engine::Now};
 use credentials::Switch;
 use issuer::{Algorithm, SigningKey};
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,11 @@ use crate::{
     random::{KeyDice, Random},
 };
 
-use self::{host::Host, judge::Judge, truth::Truth};
+use self::{
+    host::{Errand, Host},
+    judge::Judge,
+    truth::Truth,
+};
 
 /// When the simulated world begins: 2026-01-01.
 const BEGINNING: Timestamp = Timestamp::constant(1_767_225_600, 0);
@@ -33,8 +37,10 @@ const STORM: Duration = Duration::from_secs(2 * 3600);
 const CALM: Duration = Duration::from_secs(60);
 /// How long a lease lives.
 const LIFE: Duration = Duration::from_secs(1800);
-/// How soon all hosts that reach a server do what the database says.
-pub const CONVERGED_WITHIN: Duration = Duration::from_secs(2);
+/// How soon a host does what the database says whose question for orders waits at a server that reaches it.
+pub const OBEYED_WITHIN: Duration = Duration::from_secs(2);
+/// How soon the others do that reach such a server at all: their next report finds it.
+pub const CONVERGED_WITHIN: Duration = REPORT_EVERY.saturating_add(OBEYED_WITHIN);
 
 /// How many servers there are.
 const SERVERS: usize = 3;
@@ -47,10 +53,12 @@ pub const LEASES_GO_ON: Law = Law {
     promise: "a lease is served to its end while no server can be reached",
 };
 
-/// Whoever reaches a server that reaches the database does what it says, within [`CONVERGED_WITHIN`].
+/// Within [`OBEYED_WITHIN`] where orders are asked for at a server that reaches the database, and within
+/// [`CONVERGED_WITHIN`] where one is reached at all.
 pub const POSITIONS_CONVERGE: Law = Law {
     name: "positions converge",
-    promise: "a host that reaches a server decides as the database says within two seconds",
+    promise: "a host decides as the database says within two seconds, or with the report that finds a server \
+              which knows it",
 };
 
 /// For workloads of one region, and positions that name no host.
@@ -82,7 +90,7 @@ pub const LAWS: [Law; 6] =
 pub enum Fault {
     /// A host that reaches no server drops its leases.
     DropsLeases,
-    /// Every other order is put off until the one after comes.
+    /// Orders are obeyed only when something was offered for the thirtieth time.
     IgnoresOrders,
     /// Each host has dice of its own for percentages.
     OwnDice,
@@ -107,6 +115,8 @@ pub struct Report {
     pub served_alone: u64,
     /// How often a position was set, raised or cleared.
     pub flips: u64,
+    /// How often a host heard of a raise and of nothing else.
+    pub raised: u64,
     /// How often a position ended by itself on a host that reached no server.
     pub ended_alone: u64,
     /// The first violation of each law.
@@ -206,32 +216,49 @@ impl Fleet {
         self.judge.check(self.now, right, &self.truth, &mut self.hosts);
     }
 
-    /// A host asks the servers that it reaches, one after the other.
+    /// A host asks for orders, and reports, as [`agent::control::line`] does: one server after the other, from
+    /// the one on that answered last, and with the same waits where none does.
     fn talk(&mut self, at: usize, right: Timestamp) {
-        let first = self.random.place(SERVERS).unwrap_or_default();
         let Some(host) = self.hosts.get_mut(at) else { return };
-        let now = host.clocks(self.now);
-        let mut fresh = false;
-        for step in 0..SERVERS {
-            let number = (first + step) % SERVERS;
-            let Some(server) = self.servers.get(number) else { continue };
-            if !server.up || !host.links.contains(&number) {
-                continue;
-            }
-            host.heard = true;
-            fresh |= server.reaches_database;
-            let offered = server.desk.answer(&server.knowledge, &host.id, host.asks_after(), right);
-            if let Ok(Some(signed)) = offered
-                && host.offer(now, signed)
-            {
-                self.judge.obeyed(self.now, host);
+        let (now, servers) = (host.clocks(self.now), &self.servers);
+        let reached = |number: &usize| {
+            host.links.contains(number) && servers.get(*number).is_some_and(|server| server.up)
+        };
+        let knows = |number: &usize| {
+            reached(number) && servers.get(*number).is_some_and(|server| server.reaches_database)
+        };
+        let from = host.preferred;
+        let order = || (0..SERVERS).map(|step| (from + step) % SERVERS);
+        let (any, fresh) = (order().find(reached), order().find(knows));
+        (host.heard, host.reaches_fresh) = (any.is_some(), fresh.is_some());
+        let mut asks = host.is_due(self.now, Errand::Orders).then_some(any);
+        if host.is_due(self.now, Errand::Report) {
+            host.went(self.now, Errand::Report, fresh.is_some());
+            // A report is taken by a server that can write it down, and says what there is.
+            let news = host.asks_after() < Some(self.truth.revision());
+            if let Some(number) = fresh.filter(|_| news) {
+                host.preferred = number;
+                asks = Some(fresh);
             }
         }
-        host.reaches_fresh = fresh;
+        host.listens_fresh = any.is_some() && any == fresh && !host.rests(self.now);
+        if let Some(asked) = asks {
+            host.went(self.now, Errand::Orders, asked.is_some());
+            if let Some((number, server)) = asked.and_then(|at| Some((at, servers.get(at)?))) {
+                (host.preferred, host.listens_fresh) = (number, server.reaches_database);
+                let offered =
+                    server.desk.answer(&server.knowledge, &host.id, host.asks_after(), right);
+                if let Ok(Some(signed)) = offered
+                    && host.offer(now, signed)
+                {
+                    self.judge.obeyed(self.now, host);
+                }
+            }
+        }
         host.end_positions(now);
         let id = host.id.clone();
         let grounds = |workload: &workload::Workload| {
-            fresh && self.truth.switch(&id, workload, right) == Switch::On
+            fresh.is_some() && self.truth.switch(&id, workload, right) == Switch::On
         };
         host.fetch(now, grounds);
         self.judge.ask(self.now, host, now);

@@ -51,8 +51,12 @@ fn check(law: Law) {
         }
         assert!(report.flips > 100 && report.obeyed > 500, "{report}");
         assert!(report.served > 5_000 && report.served_alone > 100, "{report}");
-        assert!(report.ended_alone > 0, "{report}");
     }
+    let sum = |of: fn(&Report) -> u64| REPORTS.iter().map(of).sum::<u64>();
+    assert!(
+        sum(|report| report.raised) > 30 && sum(|report| report.ended_alone) > 0,
+        "{REPORTS:?}"
+    );
 }
 
 #[test]
@@ -102,12 +106,17 @@ const FAULTS: [(Fault, Law); 6] = [
 
 #[test]
 fn every_law_is_broken_by_a_fault_that_is_noticed() {
-    for law in LAWS {
-        let faults = FAULTS.iter().filter(|(_, broken)| *broken == law);
-        let noticed = faults.map(|(fault, law)| {
-            (1..=3).any(|seed| fleet::run(Seed(seed), Some(*fault)).violation(*law).is_some())
-        });
-        let noticed: Vec<bool> = noticed.collect();
-        assert_eq!(noticed, [true], "{law}");
-    }
+    let breaks = |fault, law| {
+        (1..=3).any(|seed| fleet::run(Seed(seed), Some(fault)).violation(law).is_some())
+    };
+    let checks: Vec<_> = FAULTS
+        .into_iter()
+        .map(|(fault, law)| std::thread::spawn(move || (law, breaks(fault, law))))
+        .collect();
+    let noticed: Vec<Law> = checks
+        .into_iter()
+        .map(|check| check.join().expect("a run"))
+        .filter_map(|(law, broken)| broken.then_some(law))
+        .collect();
+    assert_eq!(noticed, LAWS);
 }

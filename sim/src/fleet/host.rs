@@ -7,7 +7,11 @@ use std::{
 };
 
 use agent::{
-    control::{Obedience, Obeyed, OrdersKeys},
+    control::{
+        Obedience, Obeyed, OrdersKeys,
+        line::REPORT_EVERY,
+        patience::{LONGEST, Patience},
+    },
     engine::{Engine, Now, Progress},
     settings::Settings,
 };
@@ -27,11 +31,26 @@ use super::{
 };
 use crate::random::Random;
 
-/// What the switch says for each workload.
-type Decided = BTreeMap<Workload, Switch>;
-
 /// How many workloads of each application and environment a host has.
 const INSTANCES: usize = 3;
+
+/// What the orders before said.
+pub(super) struct Before {
+    pub(super) revision: u64,
+    pub(super) decisions: Decisions,
+    /// Whether its clock ran ahead, so that positions had ended early.
+    pub(super) ahead: bool,
+}
+
+/// What a host decides for each of its workloads.
+pub(super) type Decisions = Arc<BTreeMap<Workload, Switch>>;
+
+/// What a host asks a server for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Errand {
+    Orders,
+    Report,
+}
 
 pub(super) struct Host {
     pub(super) id: String,
@@ -43,6 +62,14 @@ pub(super) struct Host {
     pub(super) heard: bool,
     /// Whether it reached one this second that reaches the database.
     pub(super) reaches_fresh: bool,
+    /// Whether its question for orders waits at one.
+    pub(super) listens_fresh: bool,
+    /// The server that answered last.
+    pub(super) preferred: usize,
+    orders_due: Duration,
+    report_due: Duration,
+    orders_patience: Patience,
+    report_patience: Patience,
     /// How far its clock is ahead.
     pub(super) offset: SignedDuration,
     /// Whether its orders came from the disk.
@@ -51,10 +78,10 @@ pub(super) struct Host {
     pub(super) upset: Duration,
     /// Since when each workload has a lease that lives until then, in time since boot.
     pub(super) leases: BTreeMap<Workload, Duration>,
-    /// What the last orders and those before said, and their revisions.
-    pub(super) before: Option<(u64, Arc<Decided>)>,
+    /// What the orders in force said when they came.
+    pub(super) before: Option<Before>,
     /// What was decided in which settings of which start.
-    decided: Option<((Duration, u64), Arc<Decided>)>,
+    decided: Option<((Duration, u64), Decisions)>,
     engine: Engine,
     obedience: Obedience,
     keys: OrdersKeys,
@@ -96,6 +123,12 @@ impl Host {
             links: (0..super::SERVERS).collect(),
             heard: false,
             reaches_fresh: false,
+            listens_fresh: false,
+            preferred: number % super::SERVERS,
+            orders_due: Duration::ZERO,
+            report_due: Duration::ZERO,
+            orders_patience: Patience::new(seed, LONGEST),
+            report_patience: Patience::new(seed.rotate_left(16), LONGEST),
             offset: SignedDuration::ZERO,
             restored: false,
             upset: Duration::ZERO,
@@ -121,6 +154,34 @@ impl Host {
         self.obedience.orders()
     }
 
+    /// Whether it asks now.
+    pub(super) fn is_due(&self, now: Duration, errand: Errand) -> bool {
+        match errand {
+            Errand::Orders => now >= self.orders_due,
+            Errand::Report => now >= self.report_due,
+        }
+    }
+
+    /// Whether it waits because no server answered.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        now < self.orders_due
+    }
+
+    /// It asked, and somebody answered or nobody did.
+    pub(super) fn went(&mut self, now: Duration, errand: Errand, answered: bool) {
+        let (due, patience, every) = match errand {
+            // The question for orders waits at the server: here it is put each second.
+            Errand::Orders => (&mut self.orders_due, &mut self.orders_patience, Duration::ZERO),
+            Errand::Report => (&mut self.report_due, &mut self.report_patience, REPORT_EVERY),
+        };
+        *due = if answered {
+            patience.calm();
+            now + every
+        } else {
+            now + patience.wait()
+        };
+    }
+
     /// The revision that it tells the server.
     pub(super) fn asks_after(&self) -> Option<u64> {
         let held = self.obedience.held().map(|held| held.revision);
@@ -130,7 +191,7 @@ impl Host {
     /// Orders come. Says whether they are in force now.
     pub(super) fn offer(&mut self, now: Now, signed: SignedOrders) -> bool {
         self.offered += 1;
-        if self.fault == Some(Fault::IgnoresOrders) && self.offered.is_multiple_of(2) {
+        if self.fault == Some(Fault::IgnoresOrders) && !self.offered.is_multiple_of(30) {
             return false;
         }
         if self.fault == Some(Fault::TakesOlder) {
@@ -167,7 +228,7 @@ impl Host {
     }
 
     /// What it decides for each workload, which is the same for as long as its settings are.
-    pub(super) fn decisions(&mut self) -> Arc<BTreeMap<Workload, Switch>> {
+    pub(super) fn decisions(&mut self) -> Decisions {
         let generation = self.engine.settings().generation;
         let started = self.upset;
         if let Some((of, decisions)) = &self.decided

@@ -9,16 +9,15 @@ use std::{
 use agent::engine::Now;
 use credentials::Switch;
 use jiff::{SignedDuration, Timestamp};
-use workload::Workload;
 
 use super::{
-    CONVERGED_WITHIN, LEASES_GO_ON, NO_SPLIT, ORDERS_GO_FORWARD, POSITIONS_CONVERGE, POSITIONS_END,
-    RAISING_ADDS, Report, host::Host, truth::Truth,
+    CONVERGED_WITHIN, LEASES_GO_ON, NO_SPLIT, OBEYED_WITHIN, ORDERS_GO_FORWARD, POSITIONS_CONVERGE,
+    POSITIONS_END, RAISING_ADDS, Report,
+    host::{Before, Decisions, Host},
+    right_time,
+    truth::Truth,
 };
 use crate::{Law, Seed};
-
-/// What a host decides.
-type Agreed = Arc<BTreeMap<Workload, Switch>>;
 
 pub(super) struct Judge {
     pub(super) report: Report,
@@ -28,8 +27,10 @@ pub(super) struct Judge {
     raises: BTreeSet<u64>,
     /// Since when each host reaches a server that reaches the database.
     fresh_since: BTreeMap<String, Duration>,
+    /// Since when the question of each host waits at one.
+    listens_since: BTreeMap<String, Duration>,
     /// The revision and the decisions of each host that agreed last.
-    agreed: BTreeMap<String, (u64, Agreed)>,
+    agreed: BTreeMap<String, (u64, Decisions)>,
     /// The latest revision that each host ever had in force.
     revisions: BTreeMap<String, u64>,
 }
@@ -42,6 +43,7 @@ impl Judge {
             served: 0,
             served_alone: 0,
             flips: 0,
+            raised: 0,
             ended_alone: 0,
             violations: BTreeMap::new(),
         };
@@ -50,6 +52,7 @@ impl Judge {
             changed: Duration::ZERO,
             raises: BTreeSet::new(),
             fresh_since: BTreeMap::new(),
+            listens_since: BTreeMap::new(),
             agreed: BTreeMap::new(),
             revisions: BTreeMap::new(),
         }
@@ -77,20 +80,24 @@ impl Judge {
             });
         }
         let decisions = host.decisions();
-        if let Some((before, old)) = host.before.take()
-            && before + 1 == revision
+        let ahead = host.decided_at().is_some_and(|at| at > right_time(now));
+        if let Some(old) = host.before.take()
+            && old.revision + 1 == revision
             && self.raises.contains(&revision)
+            && !(ahead || old.ahead)
         {
-            let is_on =
-                |of: &BTreeMap<Workload, Switch>, workload| of.get(workload) == Some(&Switch::On);
-            let back =
-                old.keys().find(|&workload| is_on(&old, workload) && !is_on(&decisions, workload));
+            let is_on = |of: &Decisions, workload| of.get(workload) == Some(&Switch::On);
+            let back = old
+                .decisions
+                .keys()
+                .find(|&workload| is_on(&old.decisions, workload) && !is_on(&decisions, workload));
             if let Some(back) = back {
                 let what = format!("{now:?}: {back} on {} at {revision}", host.id);
                 self.broken(RAISING_ADDS, || what);
             }
+            self.report.raised += 1;
         }
-        host.before = Some((revision, decisions));
+        host.before = Some(Before { revision, decisions, ahead });
     }
 
     /// One workload of a host asks that must have a lease, in turn.
@@ -123,18 +130,25 @@ impl Judge {
             if !host.reaches_fresh {
                 self.fresh_since.insert(host.id.clone(), now);
             }
+            if !host.listens_fresh {
+                self.listens_since.insert(host.id.clone(), now);
+            }
             self.check_end(now, right, host);
-            let since = self.fresh_since.get(&host.id).copied().unwrap_or_default();
-            let since = since.max(self.changed).max(host.upset);
+            let since = |of: &BTreeMap<String, Duration>| {
+                let since = of.get(&host.id).copied().unwrap_or_default();
+                now.saturating_sub(since.max(self.changed).max(host.upset))
+            };
+            let must = since(&self.listens_since) >= OBEYED_WITHIN
+                || since(&self.fresh_since) >= CONVERGED_WITHIN;
             // One whose clock is ahead ends positions early; nobody can tell it otherwise.
             let ahead = host.offset.is_positive() || host.decided_at().is_some_and(|at| at > right);
-            if ahead || now.saturating_sub(since) < CONVERGED_WITHIN {
+            if ahead || !must {
                 continue;
             }
             // What agreed agrees until one of the two changes.
             let revision = knowledge.revision();
             let same =
-                |(at, agreed): &(u64, Agreed)| *at == revision && Arc::ptr_eq(agreed, decisions);
+                |(at, agreed): &(u64, Decisions)| *at == revision && Arc::ptr_eq(agreed, decisions);
             if self.agreed.get(&host.id).is_some_and(same) {
                 continue;
             }
@@ -174,7 +188,7 @@ impl Judge {
     }
 
     /// Of one region, with one revision, hosts decide alike.
-    fn check_split(&mut self, now: Duration, hosts: &[Host], all: &[Agreed]) {
+    fn check_split(&mut self, now: Duration, hosts: &[Host], all: &[Decisions]) {
         let comparable = |host: &Host| {
             let orders = host.orders()?;
             let names_hosts = orders.positions.iter().any(|position| position.scope.host.is_some());
@@ -182,7 +196,7 @@ impl Judge {
             // With a position that ends, clocks decide as well: that is another law.
             (!names_hosts && !ends).then_some((host.region, orders.revision))
         };
-        let mut said: BTreeMap<(&str, u64), (&Host, &Agreed)> = BTreeMap::new();
+        let mut said: BTreeMap<(&str, u64), (&Host, &Decisions)> = BTreeMap::new();
         for (host, decisions) in hosts.iter().zip(all) {
             let Some(at) = comparable(host) else { continue };
             let (other, theirs) = *said.entry(at).or_insert((host, decisions));

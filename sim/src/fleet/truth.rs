@@ -93,6 +93,10 @@ impl Truth {
     fn act(&mut self, now: Timestamp, random: &mut Random) -> bool {
         let (old, raise) = (random.place(self.facts.positions.len()), random.chance(400));
         let clear = random.chance(200);
+        // Which one is raised is no matter of luck: over an older one another may lie.
+        let newest = (0..self.facts.positions.len())
+            .max_by_key(|at| self.facts.positions.get(*at).map(|position| position.id));
+        let old = if raise { newest } else { old };
         let Some(old) = old.filter(|_| raise || clear) else {
             let position = self.any(now, random);
             self.facts.positions.retain(|other| other.scope != position.scope);
@@ -108,11 +112,9 @@ impl Truth {
         let more = u32::try_from(random.below(most + 1)).unwrap_or_default();
         let percent = api::switch::Percent::new(before.percent.get() + more);
         let percent = percent.unwrap_or(api::switch::ALL);
-        // The one that is raised was the newest, or what lies over it would change sides.
-        let newest = self.facts.positions.iter().all(|other| other.id < before.id);
         let on = before.position == api::agents::Asked::On;
         self.facts.positions.push(OrderedPosition { id: self.next, percent, set: now, ..before });
-        newest && on
+        on
     }
 
     #[expect(clippy::expect_used, reason = "these are right, or this crate is wrong")]

@@ -144,7 +144,7 @@ fn head_of(stream: &mut BufReader<TcpStream>) -> (u16, usize) {
             return (status, length);
         }
         if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
-            status = rest.split(' ').next().unwrap_or_default().parse().unwrap();
+            status = rest.split(' ').next().unwrap().parse().unwrap();
         }
         if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("content-length")
