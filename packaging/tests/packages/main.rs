@@ -7,6 +7,5 @@ mod made;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
-mod server;
 #[cfg(test)]
 mod units;
