@@ -7,5 +7,4 @@ mod made;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
-#[cfg(test)]
 mod units;
