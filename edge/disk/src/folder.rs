@@ -62,15 +62,18 @@ pub enum DiskError {
 }
 
 impl Folder {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, or makes it. A link to one is followed once, since systemd puts the folders of passing
+    /// users behind one: what counts is the folder, and the link is not looked at again.
     ///
     /// # Errors
     /// When it cannot be made, or when another user could read it.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
+        let io = |act, source| DiskError::Io { act, path: path.to_owned(), source };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| DiskError::Io { act: "make", path: path.to_owned(), source })?;
-        private(path)?;
-        Ok(Self { path: path.to_owned() })
+        made.map_err(|source| io("make", source))?;
+        let path = fs::canonicalize(path).map_err(|source| io("find", source))?;
+        private(&path)?;
+        Ok(Self { path })
     }
 
     /// Where the folder is.
@@ -235,6 +238,21 @@ mod tests {
         let (_place, folder) = folder();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(Folder::open(folder.path()), Err(DiskError::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_link_leads_to_the_folder_that_counts() {
+        let (place, folder) = folder();
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        let key = folder.secret_key("token.key").unwrap();
+        assert!(Folder::open(&link).unwrap().secret_key("token.key").unwrap() == key);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        assert!(matches!(Folder::open(&link), Err(DiskError::Exposed { mode: 0o750, .. })));
+        // A key itself is never behind a link, whoever put it there.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::symlink("token.key", folder.path().join("linked.key")).unwrap();
+        assert!(folder.secret_key("linked.key").is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ StandardOutput=truncate:/var/tmp/answer
 "#;
 
 pub(crate) fn machine() -> Option<Machine> {
-    match Machine::start(&Tools::find(), &[]) {
+    match Machine::start(&Tools::find(), &["dbus"]) {
         Ok(machine) => Some(machine),
         Err(MachineError::NotHere(why)) => {
             println!("skipped: {why}");

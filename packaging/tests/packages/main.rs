@@ -7,4 +7,6 @@ mod made;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod units;
