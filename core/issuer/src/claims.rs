@@ -4,7 +4,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use rand_core::TryCryptoRng;
 use secret::SecretText;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::{IssuerUrl, Jwk, KeyId, KeyRing, SessionTags, SigningFailed, SigningKey, Subject};
 
@@ -139,45 +140,73 @@ impl Claims {
 
     /// The token but for its signature, for a key that signs elsewhere: `key` is its public half.
     pub fn unsigned(&self, key: &Jwk) -> Unsigned {
-        let (algorithm, kid) = (key.algorithm().as_str(), key.kid().as_str());
-        let header = json!({ "alg": algorithm, "kid": kid, "typ": "JWT" });
-        let mut text = URL_SAFE_NO_PAD.encode(header.to_string());
+        let (alg, kid) = (key.algorithm().as_str(), key.kid().as_str());
+        let mut text = URL_SAFE_NO_PAD.encode(text(&Header { alg, kid, typ: "JWT" }));
         text.push('.');
-        URL_SAFE_NO_PAD.encode_string(self.to_json().to_string(), &mut text);
+        URL_SAFE_NO_PAD.encode_string(self.payload(), &mut text);
         Unsigned(text)
     }
 
     /// The claims as they are signed.
     pub fn to_json(&self) -> Value {
+        // What was written as JSON can be read as JSON.
+        serde_json::from_str(&self.payload()).unwrap_or_default()
+    }
+
+    /// The text that is signed, as it is. It is written once for each token, without a tree in between: that
+    /// tree would cost a tenth of what the signature costs.
+    fn payload(&self) -> String {
         let issued = self.issued.as_second();
-        let mut claims = json!({
-            "iss": self.issuer.as_str(),
-            "sub": self.subject.as_str(),
-            "aud": self.audience,
-            "iat": issued,
-            "nbf": issued.saturating_sub_unsigned(Self::CLOCK_SKEW.as_secs()),
-            "exp": issued.saturating_add_unsigned(self.life.as_secs()),
-            "jti": URL_SAFE_NO_PAD.encode(self.jti),
-        });
-        if let Some(claims) = claims.as_object_mut() {
-            if !self.tags.is_empty() {
-                claims.insert("https://aws.amazon.com/tags".to_owned(), self.tags.to_json());
-            }
-            if let Some(name) = &self.source_identity {
-                let name = Value::from(name.as_str());
-                claims.insert("https://aws.amazon.com/source_identity".to_owned(), name);
-            }
-        }
-        claims
+        text(&Payload {
+            iss: self.issuer.as_str(),
+            sub: self.subject.as_str(),
+            aud: &self.audience,
+            iat: issued,
+            nbf: issued.saturating_sub_unsigned(Self::CLOCK_SKEW.as_secs()),
+            exp: issued.saturating_add_unsigned(self.life.as_secs()),
+            jti: URL_SAFE_NO_PAD.encode(self.jti),
+            tags: Some(&self.tags).filter(|tags| !tags.is_empty()),
+            source_identity: self.source_identity.as_deref(),
+        })
     }
 
     /// Passes claims whose token fits whichever key signs it.
     fn bounded(self) -> Result<Self, InvalidClaims> {
-        let payload = self.to_json().to_string().len();
+        let payload = self.payload().len();
         let signature = SigningKey::SIGNATURE_MAX;
         let token = [HEADER_BYTES, payload, signature].map(encoded).iter().sum::<usize>() + 2;
         if token > Self::TOKEN_MAX { Err(InvalidClaims::TokenTooLong(token)) } else { Ok(self) }
     }
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: &'a str,
+    kid: &'a str,
+    typ: &'a str,
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: String,
+    #[serde(rename = "https://aws.amazon.com/tags", skip_serializing_if = "Option::is_none")]
+    tags: Option<&'a SessionTags>,
+    #[serde(
+        rename = "https://aws.amazon.com/source_identity",
+        skip_serializing_if = "Option::is_none"
+    )]
+    source_identity: Option<&'a str>,
+}
+
+/// JSON without white space. Texts and numbers under names are always JSON.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A token that waits for its signature. It is worth nothing without.

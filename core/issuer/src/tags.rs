@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 /// Session tags that travel inside a token, and which of them survive role chaining.
 ///
@@ -87,17 +87,30 @@ impl SessionTags {
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty()
     }
+}
 
-    /// The claim's value: every tag's value is a list of one.
-    pub(crate) fn to_json(&self) -> Value {
-        let tags: BTreeMap<&str, [&str; 1]> =
-            self.tags.iter().map(|(key, value)| (key.as_str(), [value.as_str()])).collect();
-        if self.transitive.is_empty() {
-            json!({ "principal_tags": tags })
-        } else {
-            json!({ "principal_tags": tags, "transitive_tag_keys": self.transitive })
-        }
+/// The claim's value.
+impl Serialize for SessionTags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Claim { principal_tags: &self.tags, transitive_tag_keys: &self.transitive }
+            .serialize(serializer)
     }
+}
+
+#[derive(Serialize)]
+struct Claim<'a> {
+    #[serde(serialize_with = "lists_of_one")]
+    principal_tags: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    transitive_tag_keys: &'a BTreeSet<String>,
+}
+
+/// Every tag's value is a list of one.
+fn lists_of_one<S: Serializer>(
+    tags: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tags.iter().map(|(key, value)| (key, [value])))
 }
 
 /// STS: `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`. The standard library's alphabetic characters are `\p{L}`

@@ -42,11 +42,18 @@ fn write(value: &Value, depth: usize, text: &mut String) -> Result<(), Unspellab
         Value::Number(number) if !(number.is_i64() || number.is_u64()) => {
             Err(Unspellable::Fraction)
         }
+        Value::String(plain) => write_text(plain, text),
         plain => {
             text.push_str(&plain.to_string());
             Ok(())
         }
     }
+}
+
+fn write_text(plain: &str, text: &mut String) -> Result<(), Unspellable> {
+    // Every text can be spelled.
+    text.push_str(&serde_json::to_string(plain).unwrap_or_default());
+    Ok(())
 }
 
 fn write_object(
@@ -63,7 +70,7 @@ fn write_object(
         if index > 0 {
             text.push(',');
         }
-        text.push_str(&Value::from(name.as_str()).to_string());
+        write_text(name, text)?;
         text.push(':');
         write(value, depth, text)?;
     }

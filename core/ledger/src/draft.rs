@@ -67,27 +67,38 @@ impl Draft {
         let Value::Object(detail) = detail else { return Err(InvalidDraft::NotAnObject) };
         let draft =
             Self { actor: actor.into(), event: event.into(), subject: subject.into(), detail };
-        draft.check()?;
+        let Self { actor, event, subject, detail } = &draft;
+        Parts { actor, event, subject, detail }.check()?;
         Ok(draft)
     }
+}
 
+/// What an entry says, wherever it is kept.
+pub(crate) struct Parts<'a> {
+    pub(crate) actor: &'a str,
+    pub(crate) event: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) detail: &'a Map<String, Value>,
+}
+
+impl Parts<'_> {
     /// Whether it keeps all bounds; answers the one spelling of the detail.
     pub(crate) fn check(&self) -> Result<String, InvalidDraft> {
-        plain("actor", &self.actor, Self::ACTOR_MAX)?;
-        plain("event", &self.event, Self::EVENT_MAX)?;
-        plain("subject", &self.subject, Self::SUBJECT_MAX)?;
+        plain("actor", self.actor, Draft::ACTOR_MAX)?;
+        plain("event", self.event, Draft::EVENT_MAX)?;
+        plain("subject", self.subject, Draft::SUBJECT_MAX)?;
         let word = |word: &str| {
             !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
         };
         if !self.event.split('.').all(word) {
-            return Err(InvalidDraft::Event(self.event.clone()));
+            return Err(InvalidDraft::Event(self.event.to_owned()));
         }
-        let detail = detail::canonical(&self.detail).map_err(|error| match error {
+        let detail = detail::canonical(self.detail).map_err(|error| match error {
             Unspellable::Fraction => InvalidDraft::Fraction,
             Unspellable::TooDeep => InvalidDraft::TooDeep,
         })?;
         match detail.len() {
-            0..=Self::DETAIL_MAX => Ok(detail),
+            0..=Draft::DETAIL_MAX => Ok(detail),
             long => Err(InvalidDraft::DetailTooLong(long)),
         }
     }

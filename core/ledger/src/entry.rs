@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Draft, Hash, InvalidDraft};
+use crate::{Draft, Hash, InvalidDraft, draft::Parts};
 
 /// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,8 @@ impl Entry {
     /// # Errors
     /// When a part breaks the bounds of a [`Draft`]; then no writer wrote it.
     pub fn digest(&self) -> Result<Hash, InvalidDraft> {
-        let detail = self.draft().check()?;
+        let Self { actor, event, subject, detail, .. } = self;
+        let detail = Parts { actor, event, subject, detail }.check()?;
         Ok(Hash::of(
             DOMAIN,
             &[
@@ -94,10 +95,5 @@ impl Entry {
                 self.previous.bytes(),
             ],
         ))
-    }
-
-    fn draft(&self) -> Draft {
-        let Self { actor, event, subject, detail, .. } = self.clone();
-        Draft { actor, event, subject, detail }
     }
 }
