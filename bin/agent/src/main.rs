@@ -12,5 +12,16 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
+    end_with_the_first_panic();
     agent::command::execute(&Arguments::parse())
+}
+
+/// Half an agent, of which one thread or task is gone, would look alive and hand out nothing. A supervisor starts
+/// a whole one within a second, and leases on disk outlive it.
+fn end_with_the_first_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
 }
