@@ -1,8 +1,9 @@
 //! A real PostgreSQL server on loopback, with databases that nobody else uses.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -90,6 +91,25 @@ impl Postgres {
     pub fn url(&self, database: &str) -> String {
         let Self { port, password, .. } = self;
         format!("postgres://{USER}:{}@{LOOPBACK}:{port}/{database}?sslmode=disable", password.0)
+    }
+
+    /// Starts it again, so that it speaks TLS to who wants that, with a certificate and its key in PEM.
+    ///
+    /// # Errors
+    /// [`PostgresError`] where it does not take them.
+    pub fn show(&self, certificate: &str, key: &str) -> Result<(), PostgresError> {
+        self.stop()?;
+        for (name, text) in [(CERTIFICATE, certificate), (CERTIFICATE_KEY, key)] {
+            let path = self.data().join(name);
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+            file.and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(PostgresError::Files)?;
+            if let Some(owner) = &self.owner {
+                owner.give(&path).map_err(PostgresError::Files)?;
+            }
+        }
+        self.resume()
     }
 
     /// The port on which it listens, now or when it is resumed.
@@ -188,7 +208,9 @@ impl Postgres {
     }
 
     fn server(&self) -> Invocation {
+        let tls = if self.data().join(CERTIFICATE).exists() { "on" } else { "off" };
         let settings = [
+            format!("ssl={tls}"),
             format!("listen_addresses={LOOPBACK}"),
             format!("port={}", self.port),
             format!("unix_socket_directories={}", self.folder.display()),
@@ -296,6 +318,9 @@ fn next() -> u32 {
 
 const LOOPBACK: &str = "127.0.0.1";
 const USER: &str = "rolecall";
+/// Where PostgreSQL looks for its certificate, and for the key of it.
+const CERTIFICATE: &str = "server.crt";
+const CERTIFICATE_KEY: &str = "server.key";
 /// The first release whose databases can sort as a language does on every system.
 const WITH_ICU: (u32, u32) = (15, 0);
 /// How long it may take to start or to end on a busy machine.

@@ -130,7 +130,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         promise: "every crate keeps its own promises",
-        needs: &[],
+        needs: &[Need::Python],
         run: Run::Programs(Place::Here),
     },
     Suite {

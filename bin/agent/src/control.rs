@@ -12,6 +12,7 @@ pub mod joining;
 pub mod line;
 pub mod obedience;
 pub mod patience;
+mod term;
 mod tokens;
 pub mod told;
 pub mod workloads;

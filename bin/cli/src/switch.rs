@@ -142,15 +142,22 @@ fn asked(text: &str) -> Result<Asked, String> {
 
 /// What setting a position came to.
 #[derive(Debug, Serialize)]
-struct WasSet {
-    position: Position,
-    /// What it was foretold to switch.
+struct WasSet<'a> {
+    position: &'a Position,
+    /// What it was foretold to switch; absent where that could not be foretold.
+    #[serde(flatten)]
+    foretold: Option<Counts>,
+    /// How much of it was in effect in the end; absent where nobody waited, or the wait failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a Status>,
+}
+
+/// How many running workloads a position switches.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Counts {
     in_scope: u64,
     on: u64,
     off: u64,
-    /// How much of it was in effect in the end; absent where nobody waited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
 }
 
 /// How far a position is.
@@ -206,57 +213,95 @@ impl Set {
 
     async fn execute(&self, position: Asked, line: &Line) -> Result<Done, Failure> {
         let flip = self.flip(position, Timestamp::now())?;
-        let first = PageAsked { limit: api::Limit::new(1).ok(), after: None };
-        let foretold = line.ask::<DryRunPosition>(&(), &first, &flip).await?;
-        note(&foretell(&foretold));
+        let within = Duration::try_from(self.wait_at_most).map_err(Failure::input)?;
+        let foretold = foretell(&flip, line).await;
         let set = line.ask::<SetPosition>(&(), &(), &flip).await?;
         if line.output == Output::Table {
             print(&positions(std::slice::from_ref(&set)));
         }
-        let status = match self.wait {
-            true => Some(self.follow(&flip.scope, line).await?),
-            false => None,
+        let look = async || line.ask::<ReadSwitchStatus>(&(), &flip.scope, &()).await;
+        let waited = match self.wait {
+            true => follow(within, LOOK_EVERY, look).await.map(Some),
+            false => Ok(None),
         };
-        let done = match status.as_ref().map(progress) {
+        if line.output == Output::Json {
+            // Whatever became of the wait: it is set, and a program must hear of it.
+            let status = waited.as_ref().ok().and_then(Option::as_ref);
+            line.show(&WasSet { position: &set, foretold, status }, |_| String::new())?;
+        }
+        let status = waited?;
+        if line.output == Output::Table {
+            let asked = || {
+                "asked for; `rolecall switch status` tells how much of it is in effect".to_owned()
+            };
+            print(&status.as_ref().map_or_else(asked, how_far));
+        }
+        Ok(match status.as_ref().map(progress) {
             Some(Progress::Waiting) => Done::No,
             Some(Progress::InEffect) | None => Done::Yes,
-        };
-        let FlipDryRun { in_scope, on, off, .. } = foretold;
-        match (line.output, &status) {
-            (Output::Json, _) => {
-                line.show(&WasSet { position: set, in_scope, on, off, status }, |_| String::new())?;
-            }
-            (Output::Table, Some(status)) => print(&how_far(status)),
-            (Output::Table, None) => {
-                print("asked for; `rolecall switch status` tells how much of it is in effect");
-            }
-        }
-        Ok(done)
+        })
     }
+}
 
-    /// Looks until all of it is in effect, or the time is over.
-    async fn follow(&self, scope: &Scope, line: &Line) -> Result<Status, Failure> {
-        let within = Duration::try_from(self.wait_at_most).map_err(Failure::input)?;
-        let begun = tokio::time::Instant::now();
-        let mut told = String::new();
-        loop {
-            let status = line.ask::<ReadSwitchStatus>(&(), scope, &()).await?;
-            if progress(&status) == Progress::InEffect || begun.elapsed() >= within {
-                return Ok(status);
-            }
-            let now = how_far(&status);
-            if now != told {
-                note(&now);
-                told = now;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+/// Tells what a position will switch. It is set all the same where that fails: nobody who must switch off in an
+/// incident is kept from it by a forecast.
+async fn foretell(flip: &Flip, line: &Line) -> Option<Counts> {
+    let first = PageAsked { limit: api::Limit::new(1).ok(), after: None };
+    match line.ask::<DryRunPosition>(&(), &first, flip).await {
+        Ok(FlipDryRun { in_scope, on, off, .. }) => {
+            note(&format!(
+                "{in_scope} running workloads in scope: {on} switch on, {off} switch off"
+            ));
+            Some(Counts { in_scope, on, off })
+        }
+        Err(failure) => {
+            note(&format!("nobody can foretell what it switches: {failure}"));
+            None
         }
     }
 }
 
-fn foretell(foretold: &FlipDryRun) -> String {
-    let FlipDryRun { in_scope, on, off, .. } = foretold;
-    format!("{in_scope} running workloads in scope: {on} switch on, {off} switch off")
+/// Looks until all of it is in effect, or the time is over. A wait may take hours: what another look may mend does
+/// not end it.
+async fn follow(
+    within: Duration,
+    every: Duration,
+    mut look: impl AsyncFnMut() -> Result<Status, Failure>,
+) -> Result<Status, Failure> {
+    let begun = tokio::time::Instant::now();
+    let (mut told, mut failing) = (String::new(), false);
+    loop {
+        let looked = look().await;
+        let over = begun.elapsed() >= within;
+        match looked {
+            Ok(status) => {
+                if std::mem::take(&mut failing) {
+                    note("the server tells again how far it is");
+                }
+                if over || progress(&status) == Progress::InEffect {
+                    return Ok(status);
+                }
+                let now = how_far(&status);
+                if now != told {
+                    note(&now);
+                    told = now;
+                }
+            }
+            Err(failure) if over || !may_pass(&failure) => return Err(failure),
+            Err(failure) => {
+                if !failing {
+                    note(&format!("nobody knows how far it is, and it is asked again: {failure}"));
+                }
+                failing = true;
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Whether it may go the next time, with nobody doing anything here.
+const fn may_pass(failure: &Failure) -> bool {
+    matches!(failure, Failure::World(_))
 }
 
 impl Switch {
@@ -447,9 +492,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn nothing_is_in_effect_while_somebody_waits_or_nobody_knows() {
-        let status = |in_effect, waiting, unknown| Status {
+    fn status(in_effect: u64, waiting: u64, unknown: u64) -> Status {
+        Status {
             workloads: 3,
             flipped: 3,
             in_effect,
@@ -458,11 +502,66 @@ mod tests {
             effective_by: None,
             positions: Vec::new(),
             by_effect: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn nothing_is_in_effect_while_somebody_waits_or_nobody_knows() {
         assert_eq!(progress(&status(3, 0, 0)), Progress::InEffect);
         assert_eq!(progress(&status(2, 1, 0)), Progress::Waiting);
         assert_eq!(progress(&status(2, 0, 1)), Progress::Waiting);
         let text = how_far(&status(1, 1, 1));
         assert!(text.contains("nobody knows how long") && text.contains("1 unknown"), "{text}");
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Follows what one look after the other says: how much is in effect in the end, or the exit code. Every look
+    /// must have been needed.
+    fn followed(within: Duration, looks: Vec<Result<Status, Failure>>) -> Result<u64, u8> {
+        let mut looks = looks.into_iter();
+        let follow = follow(within, Duration::ZERO, async || looks.next().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let end = runtime.block_on(follow);
+        assert_eq!(looks.len(), 0);
+        end.map(|status| status.in_effect).map_err(|failure| failure.code())
+    }
+
+    fn away() -> Result<Status, Failure> {
+        Err(Failure::world("no server can be reached"))
+    }
+
+    #[test]
+    fn a_wait_outlives_a_server_that_is_away() {
+        let looks = vec![Ok(status(1, 2, 0)), away(), away(), Ok(status(2, 1, 0)), away()];
+        let looks = looks.into_iter().chain([Ok(status(3, 0, 0))]).collect();
+        assert_eq!(followed(HOUR, looks), Ok(3));
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_and_with_what_no_other_look_can_mend() {
+        assert_eq!(followed(Duration::ZERO, vec![Ok(status(2, 1, 0))]), Ok(2));
+        assert_eq!(followed(Duration::ZERO, vec![away()]), Err(1));
+        let ended = Failure::Access("the session has ended".to_owned());
+        assert_eq!(followed(HOUR, vec![away(), Err(ended)]), Err(3));
+        assert_eq!(followed(HOUR, vec![Err(Failure::input("no such host"))]), Err(2));
+    }
+
+    #[test]
+    fn what_was_set_is_told_without_a_forecast_and_without_a_status() {
+        let position = serde_json::json!({
+            "id": 7, "scope": {}, "position": "off", "percent": 100, "reason": "INC-4",
+            "actor": "ann", "set": "2026-01-01T00:00:00Z",
+        });
+        let set: Position = serde_json::from_value(position).unwrap();
+        let told = |foretold| {
+            let told = WasSet { position: &set, foretold, status: None };
+            let told = serde_json::to_value(told).unwrap();
+            told.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(told(None), ["position"]);
+        let mut keys = told(Some(Counts { in_scope: 3, on: 0, off: 3 }));
+        keys.sort();
+        assert_eq!(keys, ["in_scope", "off", "on", "position"]);
     }
 }

@@ -12,7 +12,7 @@ use secret::SecretText;
 
 use crate::{
     fault::OrProblem,
-    http::Connection,
+    http::{Connection, not_too_often},
     people,
     permit::{HostPermit, Permit},
     policies::{Policies, Question, Resource},
@@ -119,29 +119,39 @@ impl Person {
     /// The person that a request belongs to.
     ///
     /// # Errors
-    /// When nobody is signed in, the session has ended, the person was shut out, or a browser's request may
-    /// come from another site.
+    /// When nobody is signed in, the session has ended, the person was shut out, a browser's request may
+    /// come from another site, or an address shows too many sessions that are not known.
     pub(crate) async fn of(
         server: &Server,
+        connection: &Connection,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
         let (text, in_cookie) = session_text(headers)?;
         let now = server.clock.now();
         let hash = random::hash(text.expose());
+        // Anybody can make up a session, and to look for it is work for the database. A session that was good
+        // before is looked up however many others come from the same address.
+        if !server.rate.knows(&hash) {
+            not_too_often(server, connection.peer.ip())?;
+        }
+        let nobody = |detail: &str| {
+            server.rate.forget(&hash);
+            Problem::new(Kind::NotSignedIn, detail)
+        };
         let mut reading = server.state.read().await.or_problem()?;
         let row = reading.session(&hash).await.or_problem()?;
-        let row = row.filter(|row| sessions::lives(row, now)).ok_or_else(|| {
-            Problem::new(Kind::NotSignedIn, "the session has ended: sign in again")
-        })?;
+        let row = row.filter(|row| sessions::lives(row, now));
+        let row = row.ok_or_else(|| nobody("the session has ended: sign in again"))?;
         let csrf = in_cookie.then(|| sessions::csrf(&text));
         if let Some(csrf) = &csrf {
             same_site(method, headers, csrf)?;
         }
         let person = reading.person(&row.person).await.or_problem()?;
-        let person = person.filter(|person| person.disabled.is_none()).ok_or_else(|| {
-            Problem::new(Kind::NotSignedIn, "the person was shut out, or is not known any more")
-        })?;
+        let person = person
+            .filter(|person| person.disabled.is_none())
+            .ok_or_else(|| nobody("the person was shut out, or is not known any more"))?;
+        server.rate.remember(&hash);
         let policies = server.policies_of(reading.policies().await.or_problem()?)?;
         drop(reading);
         if sessions::should_touch(&row, now) {

@@ -89,9 +89,9 @@ pub struct IssuerSection {
     /// The audience of tokens by bindings that name none; `sts.amazonaws.com` where absent.
     #[serde(default, deserialize_with = "parsed_option")]
     pub audience: Option<Audience>,
-    /// How long a token lives, in seconds, 60 to 3600.
+    /// How long a token lives, in seconds, 60 to 300: it is used once, at once.
     #[serde(default)]
-    pub token_life_s: Bounded<60, 3600, 300>,
+    pub token_life_s: Bounded<60, 300, 300>,
     /// After how many days another key signs, 1 to 365.
     #[serde(default)]
     pub rotate_days: Bounded<1, 365, 30>,
@@ -140,6 +140,8 @@ pub struct AwsSection {
 pub struct LimitsSection {
     /// The most connections at once.
     pub connections_max: Bounded<16, 1_000_000, 20_000>,
+    /// How many of them one address may hold.
+    pub connections_per_address: Bounded<1, 1_000_000, 5_000>,
     /// How many requests to open endpoints one address may make in a second, as a mean.
     pub open_per_s: Bounded<1, 1_000_000, 20>,
     /// How many of them at once.
@@ -423,7 +425,7 @@ mod tests {
         check("[issuer]\nurl = \"http://issuer.example.com\"\n", Err((2, "https")));
         check("[issuer]\nallow_http = true\nurl = \"http://127.0.0.1:80\"\n", Ok(()));
         check(&format!("{LEAST}audience = \"\"\n"), Err((3, "one line")));
-        check(&format!("{LEAST}token_life_s = 5\n"), Err((3, "60 to 3600")));
+        check(&format!("{LEAST}token_life_s = 5\n"), Err((3, "60 to 300")));
         check(&format!("{LEAST}certificate_file = \"a\"\n"), Err((3, "come together")));
         check(&format!("{LEAST}[database]\nurl = \"mysql://x\"\n"), Err((4, "postgres://")));
         check(&format!("{LEAST}[limits]\nopen_per_s = 0\n"), Err((4, "1 to")));

@@ -3,7 +3,9 @@
 mod body;
 mod log;
 mod rate;
+mod rest;
 mod routes;
+mod share;
 mod tls;
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,7 +19,7 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
     time::timeout,
@@ -26,10 +28,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{authority::Shown, report, server::Server};
 
+use rest::Work;
+use share::Shares;
+
 pub use body::{Browser, Reply};
 pub(crate) use body::{problem, public};
 pub use log::{RequestLog, Writer};
 pub use rate::Rate;
+pub(crate) use routes::not_too_often;
 pub use routes::{Handler, Routes, Table, Unrouted};
 pub use tls::{OwnCertificate, tls};
 
@@ -82,6 +88,7 @@ where
     let limits = server.config.limits;
     let places = usize::try_from(limits.connections_max.get()).unwrap_or(usize::MAX);
     let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+    let shares = Shares::new(limits.connections_per_address.get());
     let mut connections = JoinSet::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
@@ -98,26 +105,12 @@ where
                 continue;
             }
         };
+        // Closed at once: whoever holds so many has no claim on a place that another could have.
+        let Some(share) = shares.take(peer.ip()) else { continue };
         let (server, door, answer) = (Arc::clone(&server), door.clone(), answer.clone());
         connections.spawn(async move {
-            let _place = place;
-            // Answers are small and waited for; where the system will not hurry, they come all the same.
-            let _ = stream.set_nodelay(true);
-            let config = match door {
-                Door::Plain => {
-                    return connection(server, stream, Connection { peer, shown: None }, answer)
-                        .await;
-                }
-                Door::Tls(config) => config,
-            };
-            let limit = Duration::from_secs(limits.handshake_s.get());
-            let handshake = timeout(limit, TlsAcceptor::from(config).accept(stream)).await;
-            // Who does not finish a handshake is nobody yet: there is nothing to tell them.
-            if let Ok(Ok(stream)) = handshake {
-                let certificates = stream.get_ref().1.peer_certificates();
-                let shown = certificates.and_then(<[_]>::first).and_then(Shown::read);
-                connection(server, stream, Connection { peer, shown }, answer).await;
-            }
+            let _held = (place, share);
+            enter(server, door, stream, peer, answer).await;
         });
     }
     drop(listener);
@@ -128,6 +121,36 @@ where
     }
 }
 
+/// Finds out who connected, where the door asks for that, and serves them.
+async fn enter<A, T>(
+    server: Arc<Server>,
+    door: Door,
+    stream: TcpStream,
+    peer: SocketAddr,
+    answer: A,
+) where
+    A: Fn(Arc<Connection>, Request<Incoming>) -> T + Send + Sync + 'static,
+    T: Future<Output = Reply> + Send + 'static,
+{
+    // Answers are small and waited for; where the system will not hurry, they come all the same.
+    let _ = stream.set_nodelay(true);
+    let config = match door {
+        Door::Plain => {
+            return connection(server, stream, Connection { peer, shown: None }, answer).await;
+        }
+        Door::Tls(config) => config,
+    };
+    let limit = Duration::from_secs(server.config.limits.handshake_s.get());
+    let handshake = timeout(limit, TlsAcceptor::from(config).accept(stream)).await;
+    // Who does not finish a handshake is nobody yet: there is nothing to tell them.
+    if let Ok(Ok(stream)) = handshake {
+        let certificates = stream.get_ref().1.peer_certificates();
+        let shown = certificates.and_then(<[_]>::first).and_then(Shown::read);
+        connection(server, stream, Connection { peer, shown }, answer).await;
+    }
+}
+
+/// Serves one connection, until its client leaves it, or asks nothing for too long.
 async fn connection<S, A, T>(server: Arc<Server>, stream: S, connection: Connection, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -135,10 +158,15 @@ where
     T: Future<Output = Reply> + Send + 'static,
 {
     let idle = Duration::from_secs(server.config.limits.idle_s.get());
-    let connection = Arc::new(connection);
+    let (connection, work) = (Arc::new(connection), Work::new());
+    let asked = work.clone();
     let service = service_fn(move |request| {
+        let in_flight = asked.begin();
         let answering = answer(Arc::clone(&connection), request);
-        async move { Ok::<_, Infallible>(answering.await) }
+        async move {
+            let _in_flight = in_flight;
+            Ok::<_, Infallible>(answering.await)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -156,13 +184,20 @@ where
         .keep_alive_timeout(Duration::from_secs(20));
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
-    // A connection that breaks is its client's affair.
+    // A connection that breaks is its client's affair. One that asks nothing is ended by us: until the client's
+    // first bytes tell its version there is no other timer, and HTTP/2 lets whoever answers pings stay for ever.
     let ended = tokio::select! {
         _ = serving.as_mut() => true,
         () = server.stopping() => false,
+        () = work.rested(idle) => false,
     };
     if !ended {
         serving.as_mut().graceful_shutdown();
-        let _ = serving.await;
+        // What came at the last moment is still answered. Whoever does not read that, or does not let go of the
+        // connection, is cut off.
+        tokio::select! {
+            _ = serving => {}
+            () = work.rested(idle * 2) => {}
+        }
     }
 }

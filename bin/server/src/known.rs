@@ -1,7 +1,11 @@
 //! This replica's copy of what the database says, and how it notices that it is old.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
+use api::{Kind, Problem};
 use issuer::{IssuerUrl, KeyRing};
 use state::{Act, State, StateError};
 use tokio::sync::watch;
@@ -14,6 +18,9 @@ use crate::{
 
 /// How often a replica looks whether another one has changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How old a copy may be that cannot be refreshed.
+pub const OLD: Duration = Duration::from_secs(5);
 
 /// What a replica works from: one picture of the database, with all keys opened.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub struct Refresher {
     opener: Opener,
     url: IssuerUrl,
     known: watch::Sender<Arc<Known>>,
+    /// Since when the copy could not be refreshed, if so.
+    failing: Mutex<Option<Instant>>,
 }
 
 impl Known {
@@ -64,7 +73,30 @@ impl Refresher {
     pub async fn open(state: State, opener: Opener, url: IssuerUrl) -> Result<Self, StateError> {
         let rows = state.read().await?.knowledge().await?;
         let first = known(&rows, &opener, None, &url)?;
-        Ok(Self { state, opener, url, known: watch::Sender::new(Arc::new(first)) })
+        let known = watch::Sender::new(Arc::new(first));
+        Ok(Self { state, opener, url, known, failing: Mutex::new(None) })
+    }
+
+    /// Whether the copy is fit to act on. Hosts that are told to ask elsewhere find a replica that knows more; what
+    /// they were told before holds meanwhile.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where it could not be refreshed for [`OLD`].
+    pub fn check_fresh(&self) -> Result<(), Problem> {
+        let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.is_none_or(|since| since.elapsed() < OLD) {
+            return Ok(());
+        }
+        let detail = "this replica cannot read what is new in the database: ask another one";
+        Err(Problem::new(Kind::Busy, detail))
+    }
+
+    /// Notes how it went to look; answers whether that is news.
+    fn note(&self, works: bool) -> bool {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = failing.is_none() != works;
+        *failing = if works { None } else { failing.or_else(|| Some(Instant::now())) };
+        news
     }
 
     /// What opens keys.
@@ -108,23 +140,27 @@ impl Refresher {
         Ok(())
     }
 
+    /// A copy that is as new as the database is now: what is told about beside rows that were just read.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub async fn refreshed(&self) -> Result<Arc<Known>, StateError> {
+        self.refresh().await?;
+        Ok(self.known())
+    }
+
     /// Looks again and again, until the future is dropped. Where it fails it goes on with the copy that is
     /// there and says so to `report`, once until it works again.
     pub async fn run(&self, report: impl Fn(&str)) {
-        let mut failing = false;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            match self.refresh().await {
-                Ok(()) if failing => {
-                    failing = false;
-                    report("the database can be read again");
-                }
-                Ok(()) => {}
-                Err(error) if !failing => {
-                    failing = true;
+            let refreshed = self.refresh().await;
+            match (self.note(refreshed.is_ok()), refreshed) {
+                (true, Ok(())) => report("the database can be read again"),
+                (true, Err(error)) => {
                     report(&format!("working from what was known before: {error}"));
                 }
-                Err(_) => {}
+                (false, _) => {}
             }
         }
     }

@@ -29,6 +29,7 @@ pub mod policies;
 pub mod policing;
 pub mod publish;
 pub mod random;
+pub mod repeated;
 pub mod routes;
 pub mod rows;
 pub mod run;

@@ -3,7 +3,11 @@
 //! What waits at one moment is one act, so that the ledger's lock and the database's commit are paid once for
 //! all of it. While a batch is signed, the next one is judged.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use api::{
     Kind, Problem,
@@ -31,6 +35,7 @@ use crate::{
     knowledge::{self, Knowledge},
     known::{Known, Refresher},
     random,
+    repeated::{Refusals, Told},
 };
 
 /// How many tokens are one act at most.
@@ -45,11 +50,8 @@ const SIGNING_MAX: usize = 8;
 /// How many signatures of one batch another service is asked for at once at most.
 const ELSEWHERE_MAX: usize = 32;
 
-/// How often the same refusal of the same host is recorded.
-const REFUSAL_EVERY: Duration = Duration::from_secs(60);
-
-/// How many refusals are remembered; the oldest go first.
-const REFUSALS_MAX: usize = 4096;
+/// How many requests of one host wait at most, so that none crowds out all others.
+const WAITING_OF_HOST_MAX: u32 = 512;
 
 /// What tokens say beside whom they are for.
 #[derive(Clone, Debug)]
@@ -64,6 +66,7 @@ pub struct Terms {
 #[derive(Clone, Debug)]
 pub struct Mint {
     asks: mpsc::Sender<Ask>,
+    waiting: Waiting,
 }
 
 /// Judges, records and signs.
@@ -93,9 +96,15 @@ struct Granted {
     binding_version: u64,
 }
 
-/// Which refusals were recorded lately, so that a host that asks in vain does not fill the ledger.
-#[derive(Debug, Default)]
-struct Refusals(BTreeMap<(String, String, &'static str), (Timestamp, u64)>);
+/// How many requests of each host wait.
+type Waiting = Arc<Mutex<BTreeMap<String, u32>>>;
+
+/// A place among the requests of a host, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    waiting: Waiting,
+    host: String,
+}
 
 impl Mint {
     /// Where to ask, and who answers: run the latter.
@@ -107,7 +116,8 @@ impl Mint {
     ) -> (Self, Minter) {
         let (sender, asks) = mpsc::channel(WAITING_MAX);
         let refusals = Refusals::default();
-        (Self { asks: sender }, Minter { state, refresher, terms, clock, asks, refusals })
+        let mint = Self { asks: sender, waiting: Waiting::default() };
+        (mint, Minter { state, refresher, terms, clock, asks, refusals })
     }
 
     /// A token for a host, if it may have it.
@@ -118,9 +128,35 @@ impl Mint {
     pub async fn token(&self, host: String, request: TokenRequest) -> Result<Minted, Problem> {
         let (answer, told) = oneshot::channel();
         let busy = |_| Problem::new(Kind::Busy, "too many tokens are asked for at once");
+        let _place = Place::take(&self.waiting, &host)?;
         self.asks.try_send(Ask { host, request, answer }).map_err(busy)?;
         let gone = |_| Problem::new(Kind::Busy, "the server stopped before the token was signed");
         told.await.map_err(gone)?
+    }
+}
+
+impl Place {
+    fn take(waiting: &Waiting, host: &str) -> Result<Self, Problem> {
+        let mut counts = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(host.to_owned()).or_default();
+        if *count >= WAITING_OF_HOST_MAX {
+            let detail = format!("host `{host}` asks for too many tokens at once");
+            return Err(Problem::new(Kind::Busy, detail));
+        }
+        *count += 1;
+        Ok(Self { waiting: Arc::clone(waiting), host: host.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.host) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.host);
+            }
+        }
     }
 }
 
@@ -128,6 +164,8 @@ impl Minter {
     /// Answers until nobody can ask any more.
     pub async fn run(mut self) {
         let signing = Arc::new(Semaphore::new(SIGNING_MAX));
+        // Asked once: the system reads files to answer.
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         while let Some(first) = self.asks.recv().await {
             let mut batch = vec![first];
             while batch.len() < BATCH_MAX {
@@ -139,7 +177,7 @@ impl Minter {
             let Ok(turn) = Arc::clone(&signing).acquire_owned().await else { return };
             let granted = self.judge(batch).await;
             tokio::spawn(async move {
-                sign(granted).await;
+                sign(granted, threads).await;
                 drop(turn);
             });
         }
@@ -201,7 +239,7 @@ impl Minter {
                     Ok(passed)
                 }
                 Err(problem) => {
-                    drafts.extend(self.refusals.draft(host, request, &problem, now)?);
+                    drafts.extend(refusal(&mut self.refusals, host, request, &problem, now)?);
                     Err(problem)
                 }
             });
@@ -351,8 +389,8 @@ enum Unmintable {
     Claims(#[from] issuer::InvalidClaims),
 }
 
-/// Signs what was recorded and answers. Keys of our own work on threads that may be busy for long.
-async fn sign(granted: Vec<Granted>) {
+/// Signs what was recorded and answers. Keys of our own work on `threads` threads that may be busy for long.
+async fn sign(granted: Vec<Granted>, threads: usize) {
     let (held, elsewhere): (Vec<_>, Vec<_>) =
         granted.into_iter().partition(|granted| granted.signer.key().is_some());
     let gate = Arc::new(Semaphore::new(ELSEWHERE_MAX));
@@ -364,8 +402,7 @@ async fn sign(granted: Vec<Granted>) {
             sign_one(granted).await;
         });
     }
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = held.len().div_ceil(cores).max(1);
+    let share = held.len().div_ceil(threads).max(1);
     let mut held = held.into_iter();
     let mut threads = Vec::new();
     loop {
@@ -406,10 +443,10 @@ fn answer(ask: Ask, answer: Result<Minted, Problem>) {
 
 /// What is said where nothing could be recorded, so that nothing was signed.
 fn unrecorded(error: &StateError) -> Problem {
+    // Nothing was done in either case, so another replica may be asked: it may know what this one cannot read.
     let kind = match error {
-        StateError::Damaged { .. } | StateError::Settings { .. } | StateError::NotRecorded => {
-            Kind::Internal
-        }
+        StateError::Damaged { .. } | StateError::Settings { .. } => Kind::StateUnavailable,
+        StateError::NotRecorded => Kind::Internal,
         _ => Kind::LedgerUnavailable,
     };
     Problem::new(kind, format!("no token was signed, because it cannot be recorded: {error}"))
@@ -420,35 +457,22 @@ pub fn actor(host: &str) -> String {
     format!("host:{host}")
 }
 
-impl Refusals {
-    /// The entry of a refusal, unless the same one was recorded a moment ago.
-    fn draft(
-        &mut self,
-        host: &str,
-        request: &TokenRequest,
-        problem: &Problem,
-        now: Timestamp,
-    ) -> Result<Option<Draft>, StateError> {
-        let workload = request.workload.to_string();
-        let key = (host.to_owned(), workload.clone(), problem.kind.slug());
-        let unsaid = match self.0.get_mut(&key) {
-            Some((since, unsaid)) if now.duration_since(*since).unsigned_abs() < REFUSAL_EVERY => {
-                *unsaid += 1;
-                return Ok(None);
-            }
-            Some((_, unsaid)) => *unsaid,
-            None => 0,
-        };
-        if self.0.len() >= REFUSALS_MAX {
-            let fresh = |since: Timestamp| now.duration_since(since).unsigned_abs() < REFUSAL_EVERY;
-            self.0.retain(|_, (since, _)| fresh(*since));
-            if self.0.len() >= REFUSALS_MAX {
-                return Ok(None);
-            }
-        }
-        self.0.insert(key, (now, 0));
-        let role = request.role.to_string();
-        let detail = json!({ "role": role, "why": problem.kind.slug(), "unsaid": unsaid });
-        Ok(Some(Draft::new(actor(host), "token.refused", workload, detail)?))
-    }
+/// The entry of a refusal, unless the same one was recorded a moment ago.
+fn refusal(
+    refusals: &mut Refusals,
+    host: &str,
+    request: &TokenRequest,
+    problem: &Problem,
+    now: Timestamp,
+) -> Result<Option<Draft>, StateError> {
+    let (workload, why) = (request.workload.to_string(), problem.kind.slug());
+    let Some(Told { others, unsaid }) = refusals.take(host, &workload, why, now) else {
+        return Ok(None);
+    };
+    let role = request.role.to_string();
+    let detail = match others {
+        false => json!({ "role": role, "why": why, "unsaid": unsaid }),
+        true => json!({ "role": role, "why": why, "unsaid": unsaid, "others": true }),
+    };
+    Ok(Some(Draft::new(actor(host), "token.refused", workload, detail)?))
 }

@@ -1,6 +1,6 @@
 //! A replica, put together and kept running.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use api::Problem;
 use ledger::Draft;
@@ -74,7 +74,7 @@ pub struct Replica {
     pub api: SocketAddr,
     /// Where the issuer's documents are, where they are served.
     pub issuer: Option<SocketAddr>,
-    /// The first admin's one-time token, at the first start ever.
+    /// The first admin's one-time token, at the first start ever. The operator was told of it already.
     pub first_admin: Option<secret::SecretText>,
     doors: Vec<(TcpListener, Door, Purpose)>,
     own: Arc<OwnCertificate>,
@@ -124,6 +124,10 @@ impl Replica {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
         let table = Arc::new(routes().table()?);
         let Found { state, seal, authority, first_admin } = found::find(&config, &clock).await?;
+        // Now: nobody makes it a second time, should anything below fail.
+        if let Some(token) = &first_admin {
+            greet_admin(token);
+        }
         let provider = config.oidc.as_ref().map(Provider::new).transpose()?;
         let own = Arc::new(OwnCertificate::new(authority.server(&config.names, clock.now())?)?);
         let tls = Arc::new(http::tls(&authority, Arc::clone(&own))?);
@@ -166,9 +170,6 @@ impl Replica {
         if let Some(issuer) = self.issuer {
             report(&format!("the issuer's documents are at {issuer}"));
         }
-        if let Some(token) = &self.first_admin {
-            greet_admin(token);
-        }
     }
 
     /// Serves until the server stops; then finishes what is in flight. Answers the request log's writer, which ends
@@ -183,18 +184,29 @@ impl Replica {
                 Purpose::Issuer => tasks.spawn(publish::serve(server, listener, door)),
             };
         }
-        let chores = tokio::spawn(works::chores(Arc::clone(&server)));
-        let minting = tokio::spawn(minter.run());
-        let renewing = tokio::spawn(renew(Arc::clone(&server), own));
+        let chores = tokio::spawn(vital(works::chores(Arc::clone(&server))));
+        let minting = tokio::spawn(vital(minter.run()));
+        let renewing = tokio::spawn(vital(renew(Arc::clone(&server), own)));
         while tasks.join_next().await.is_some() {}
         // Only now, so that a token which was asked for before is still minted.
         minting.abort();
         renewing.abort();
-        // A chore that panicked has nothing left to do.
+        // It ends because the server stops; where its code panicked, nobody is left to ask.
         let _ = chores.await;
         server.state.close().await;
         writer
     }
+}
+
+/// Work without which a replica is of no use. Where its code panics the process ends, so that agents turn to
+/// another replica and whoever supervises this one starts it anew; a request that panics fails alone.
+async fn vital(work: impl Future<Output = ()>) {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        let polled = AssertUnwindSafe(|| work.as_mut().poll(context));
+        std::panic::catch_unwind(polled).unwrap_or_else(|_| std::process::abort())
+    })
+    .await;
 }
 
 /// Tells the operator, who alone reads this, the one secret that is printed.

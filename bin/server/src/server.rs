@@ -23,6 +23,7 @@ use crate::{
     permit::{Acting, Leave},
     policies::{Answer, Policies, Question, SHIPPED},
     random,
+    repeated::Repeated,
     seal::Seal,
     works::Works,
 };
@@ -49,7 +50,9 @@ pub struct Server {
     pub(crate) rate: Rate,
     pub(crate) log: RequestLog,
     provider: Option<Provider>,
-    pub(crate) health: Mutex<Option<Looked>>,
+    /// One-time tokens for signing in that were none.
+    pub(crate) refused_logins: Mutex<Repeated>,
+    pub(crate) health: Looked,
     stop: watch::Sender<bool>,
 }
 
@@ -86,7 +89,8 @@ impl Server {
             rate: Rate::new(limits.open_per_s.get(), limits.open_burst.get()),
             log,
             provider,
-            health: Mutex::new(None),
+            refused_logins: Mutex::default(),
+            health: Looked::default(),
             stop: watch::Sender::new(false),
         })
     }

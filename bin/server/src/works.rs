@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use api::Problem;
 use aws::{Forwarder, HostCredentials, Kms, KmsSettings};
 use cloud::Region;
-use issuer::{Claims, KeyRing, Schedule, SigningKey};
+use issuer::{KeyRing, Schedule, SigningKey};
 use state::{State, StateError};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -85,7 +85,7 @@ impl Works {
         let opener = Opener { seal: Arc::clone(seal), kms, schedule };
         let forwarder = Forwarder::new(config.aws.endpoint.clone(), AWS_PATIENCE);
         let refresher = Arc::new(Refresher::open(state.clone(), opener, url.clone()).await?);
-        let life = Duration::from_secs(section.token_life_s.get()).min(Claims::LIFE_MAX);
+        let life = Duration::from_secs(section.token_life_s.get());
         let terms = Terms { issuer: url, life };
         let (mint, minter) =
             Mint::new(state.clone(), Arc::clone(&refresher), terms.clone(), clock.clone());

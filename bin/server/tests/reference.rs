@@ -74,6 +74,7 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
     let limits = config.limits;
     for (key, value) in [
         ("connections_max", limits.connections_max.get()),
+        ("connections_per_address", limits.connections_per_address.get()),
         ("open_per_s", limits.open_per_s.get()),
         ("open_burst", limits.open_burst.get()),
         ("handshake_s", limits.handshake_s.get()),

@@ -66,7 +66,9 @@ pub use error::StateError;
 pub use hosts::{GroupRow, HostRow, JoinRuleRow, JoinTokenKey, JoinTokenRow};
 pub use keys::{IssuerKeyRow, SealedRow};
 pub use knowledge::Knowledge;
-pub use people::{DECISIONS_KEPT, DecisionRow, LoginRow, PersonRow, PolicyRow, SessionRow};
+pub use people::{
+    DECISIONS_KEPT, DecisionRow, LoginRow, PersonRow, PolicyRow, REPORTS_KEPT, SessionRow,
+};
 pub use positions::PositionRow;
 pub use reading::Reading;
 pub use reports::{Report, ReportRow, SeenRow, WorkloadFilter, WorkloadKey, WorkloadRow};

@@ -1,6 +1,6 @@
 //! People, what they are in the middle of, and what they may.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secret::SecretText;
 
 use crate::act::Weight;
@@ -82,6 +82,9 @@ rows! {
         body: String,
     }
 }
+
+/// How long a host's report is kept that is followed by none. Its certificate lives shorter.
+pub const REPORTS_KEPT: SignedDuration = SignedDuration::from_hours(25);
 
 /// How many decisions are kept: the latest.
 pub const DECISIONS_KEPT: u32 = 10_000;
@@ -252,8 +255,8 @@ impl State {
         link.commit().await
     }
 
-    /// Forgets sessions, logins and nonces whose time is over, and all but the latest
-    /// [`DECISIONS_KEPT`] decisions; answers how many rows there were.
+    /// Forgets sessions, logins and nonces whose time is over, what hosts reported that have said nothing for
+    /// [`REPORTS_KEPT`], and all but the latest [`DECISIONS_KEPT`] decisions; answers how many rows there were.
     ///
     /// # Errors
     /// [`StateError`], as all of these.
@@ -262,6 +265,12 @@ impl State {
         for table in ["sessions", "logins", "nonces"] {
             let over = Statement::new(format!("DELETE FROM {table} WHERE expires <= $1"));
             forgotten += self.run_aside(over.with(&now)).await?;
+        }
+        // A host whose certificate ended meanwhile must join anew: what it ran is its own affair no more.
+        for table in ["workloads", "reports"] {
+            let gone = "host IN (SELECT host FROM reports WHERE received <= $1)";
+            let gone = Statement::new(format!("DELETE FROM {table} WHERE {gone}"));
+            forgotten += self.run_aside(gone.with(&(now - REPORTS_KEPT))).await?;
         }
         let old = Statement::new(
             "DELETE FROM decisions WHERE (time, id) <= \

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cell::Cells;
-use crate::link::{Link, Statement, put_sql, tuples};
+use crate::link::{Link, Statement, put_sql};
 use crate::stored::{Stored as _, rows};
 use crate::{Reading, State, StateError};
 
@@ -152,7 +152,7 @@ impl Reading {
         let mut running = BTreeMap::new();
         for asked in asked.chunks(ASKED_MAX) {
             // Filled up to a power of two, so that there are few statements to prepare.
-            let marks = tuples(asked.len().next_power_of_two(), 2);
+            let marks = self.link.tuples(asked.len().next_power_of_two(), 2);
             // The order of a cross join is SQLite's order of looking: so it looks up each one by its key.
             let select = Statement::new(format!(
                 "WITH asked (host, workload) AS (VALUES {marks}) \

@@ -11,6 +11,7 @@ use secret::{SecretBytes, SecretText};
 use serde::{Deserialize, Serialize};
 
 use super::obedience::{InvalidKeys, OrdersKeys};
+use crate::report;
 
 /// The file of the host's key and of what the server said of the host: one, so that they change together.
 const IDENTITY: &str = "host.json";
@@ -144,6 +145,20 @@ impl Identity {
         Ok(folder.write(IDENTITY, bytes.expose())?)
     }
 
+    /// Keeps the identity in the place of another one, whose orders go.
+    ///
+    /// # Errors
+    /// When it cannot be made durable; what was kept before then stands, its orders as well.
+    pub fn replace(&self, folder: &Folder) -> Result<(), IdentityError> {
+        // The identity first: what it was made with can be used once, so the old one must not be gone where the
+        // new one is not there. Orders that are left behind are for another host, and not obeyed.
+        self.keep(folder)?;
+        if let Err(error) = folder.remove(ORDERS) {
+            report(&format!("the old orders stay on the disk, and are not obeyed: {error}"));
+        }
+        Ok(())
+    }
+
     /// Forgets the identity and the orders. Says whether there was one.
     ///
     /// # Errors
@@ -192,4 +207,61 @@ pub fn keep_orders(folder: &Folder, orders: &SignedOrders) -> Result<(), Identit
     let bytes = serde_json::to_vec(orders)
         .map_err(|error| IdentityError::Damaged { file: ORDERS, reason: error.to_string() })?;
     Ok(folder.write(ORDERS, &bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs};
+
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// A host that joined, with orders.
+    fn joined(host: &str) -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&place.path().join("data")).unwrap();
+        identity(host).keep(&folder).unwrap();
+        let text = || "what they say".to_owned();
+        let orders = SignedOrders { orders: text(), key: text(), signature: text() };
+        keep_orders(&folder, &orders).unwrap();
+        (place, folder)
+    }
+
+    fn identity(host: &str) -> Identity {
+        let joined = Joined {
+            host: host.to_owned(),
+            name: host.to_owned(),
+            certificate_pem: String::new(),
+            ca_pem: String::new(),
+            expires: Timestamp::UNIX_EPOCH,
+            renew_after: Timestamp::UNIX_EPOCH,
+            orders_keys: Vec::new(),
+            region: None,
+            labels: BTreeMap::new(),
+        };
+        FreshKey::make().unwrap().with(joined, Vec::new())
+    }
+
+    fn host(folder: &Folder) -> String {
+        Identity::read(folder).unwrap().unwrap().joined.host
+    }
+
+    #[test]
+    fn a_host_that_joins_anew_has_no_orders_of_who_it_was() {
+        let (_place, folder) = joined("h1");
+        identity("h2").replace(&folder).unwrap();
+        assert_eq!(host(&folder), "h2");
+        assert!(read_orders(&folder).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_new_identity_that_the_disk_does_not_take_leaves_the_old_one_and_its_orders() {
+        let (_place, folder) = joined("h1");
+        // Nothing can be written where the new file would be, as on a disk that is full.
+        fs::create_dir(folder.path().join(format!(".{IDENTITY}.new"))).unwrap();
+        assert!(identity("h2").replace(&folder).is_err());
+        assert_eq!(host(&folder), "h1");
+        assert!(read_orders(&folder).unwrap().is_some());
+    }
 }

@@ -153,8 +153,7 @@ impl Join {
         // Before it is kept: what cannot be used must not take the place of what can.
         identity.orders_keys()?;
         connect(&identity, addresses)?;
-        Identity::forget(folder)?;
-        identity.keep(folder)?;
+        identity.replace(folder)?;
         let mut answer = told::identity(&identity.joined, jiff::Timestamp::now());
         if let Value::Object(answer) = &mut answer {
             let next = "name the server in [server] of the file and (re)start the agent";

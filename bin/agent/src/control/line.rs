@@ -23,6 +23,7 @@ use super::{
     joining::{connect, version},
     obedience::Obedience,
     patience::{LONGEST, Patience, REVOKED},
+    term::{Origin, Term},
     told::{self, Told},
     workloads::{Anchor, Held, Place, Workloads},
 };
@@ -482,18 +483,22 @@ impl Line {
     async fn renew(&self) {
         let mut patience = Patience::new(self.seed.rotate_left(32), RENEW_LONGEST);
         let spread = patience.part(RENEW_SPREAD);
+        let mut term = Term::of(&self.control.state().identity.joined, clock::now(), Origin::Disk);
         loop {
-            let joined = self.control.state().identity.joined.clone();
-            let from = joined.renew_after.checked_add(spread).unwrap_or(joined.renew_after);
-            if clock::now().wall < from.min(joined.expires) {
+            let now = clock::now();
+            let issued = self.control.state().obedience.orders().map(|orders| orders.issued);
+            if !term.is_due(now, issued, spread) {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
+            let joined = self.control.state().identity.joined.clone();
             let failure = self.renew_once(&joined).await.err();
             self.control.state().told.renewed(clock::now().wall, failure.clone());
             match failure {
                 None => {
                     patience.calm();
+                    // From before it was asked for: the certificate is younger than it is taken to be.
+                    term = Term::of(&self.control.state().identity.joined, now, Origin::Server);
                     report("the host's certificate was renewed");
                 }
                 Some(why) => {

@@ -1,6 +1,6 @@
 //! A server, the people who steer it, and a practice cloud that trusts its issuer.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use api::{
     Client, Endpoint,
@@ -9,11 +9,12 @@ use api::{
     bindings::{Proposal, ProposeBinding, Review, ReviewBinding, VersionPath},
     client::{AskError, Settings, Trust},
     hosts::{GroupFacts, GroupPath, PutGroup},
-    joining::{JoinTokenFacts, MakeJoinToken},
+    joining::{JoinRuleFacts, JoinRulePath, JoinTokenFacts, MakeJoinToken, PutJoinRule},
     login::{BeginDeviceLogin, DeviceHandle, DevicePoll, PollDeviceLogin},
     switch::{Flip, Scope, SetPosition},
     workloads::{ListWorkloads, WorkloadsAsked},
 };
+use aws::{AssumeRole, HostCredentials, Sts, StsSettings};
 use practice::{
     agent::built,
     cloud::{Cloud, Issuer, Layout},
@@ -51,8 +52,10 @@ impl Deployment {
         let provider = provider.unwrap();
         let plan = Plan::new(built("rolecall-server").unwrap(), folder.path().join("server"));
         let plan = plan.unwrap();
-        plan.write(ISSUER, &provider.section(BACK).unwrap()).unwrap();
         let cloud = cloud(&tools, folder.path(), plan.issuer_url());
+        let people = provider.section(BACK).unwrap();
+        plan.write(ISSUER, &format!("{people}\n[aws]\nendpoint = {:?}\n", cloud.endpoint()))
+            .unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let server = plan.start().unwrap();
         let ada = runtime.block_on(sign_in(&server, "ada"));
@@ -95,6 +98,48 @@ impl Deployment {
         };
         let made = self.ask::<MakeJoinToken>(&(), &(), &facts).unwrap();
         made.token.to_secret().expose().clone()
+    }
+
+    /// Lets hosts with a role of the account of `orders` join the pool.
+    pub(crate) fn let_join(&self, role_name: &str) {
+        let path = JoinRulePath { rule: "orders".parse().unwrap() };
+        let facts = JoinRuleFacts {
+            account: "222222222222".parse().unwrap(),
+            role_name: role_name.parse().unwrap(),
+            labels: [("pool".to_owned(), "web".to_owned())].into(),
+            region: None,
+        };
+        self.ask::<PutJoinRule>(&path, &(), &facts).unwrap();
+    }
+
+    /// What an instance with the role `orders-lent` has, as a program there finds it in its environment.
+    pub(crate) fn role_of_a_host(&self) -> [(&'static str, String); 3] {
+        let (orders, key) = (self.cloud.application("orders").unwrap(), self.cloud.host());
+        let settings = StsSettings {
+            region: "eu-west-1".parse().unwrap(),
+            endpoint: Some(self.cloud.endpoint().to_owned()),
+            timeout: TIMEOUT,
+            mark: None,
+            host_credentials: HostCredentials::Fixed {
+                access_key_id: key.access_key_id.clone(),
+                secret_access_key: key.secret_access_key.clone().into(),
+            },
+        };
+        let question = AssumeRole {
+            role: orders.lent_role_arn.parse().unwrap(),
+            session_name: "i-0123456789abcdef0".to_owned(),
+            external_id: Some(orders.external_id.clone()),
+            source_identity: None,
+            tags: BTreeMap::new(),
+            duration: Duration::from_secs(900),
+        };
+        let issued = async { Sts::new(&settings).await.assume_role(question).await };
+        let issued = self.wait(issued).unwrap();
+        [
+            ("AWS_ACCESS_KEY_ID", issued.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", issued.secret_access_key.expose().clone()),
+            ("AWS_SESSION_TOKEN", issued.session_token.expose().clone()),
+        ]
     }
 
     /// One operator proposes what an application is bound to, and the other approves it.

@@ -11,6 +11,7 @@
 mod deployment;
 #[path = "../joined/host.rs"]
 mod host;
+mod typed;
 
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,32 @@ fn a_flip_gives_a_workload_its_own_account_and_leases_outlive_the_server() {
     // And goes on as soon as there is one again.
     deployment.server.resume().unwrap();
     until_leased(&host, &mut client);
+}
+
+#[test]
+fn a_host_joins_as_its_aws_role_and_its_workload_gets_its_own_account() {
+    let deployment = Deployment::new();
+    deployment.bind("orders");
+    deployment.flip(Asked::On);
+    let mut host = Host::new(deployment.address(), deployment.cloud.endpoint());
+    let fingerprint = deployment.server.fingerprint().unwrap();
+    let server = format!("https://{}", deployment.address());
+    let words = ["join", "--aws", "--server", &server, "--fingerprint", &fingerprint];
+    let join = || host.words(&words).envs(deployment.role_of_a_host()).run(PATIENCE).unwrap();
+
+    // No rule knows the role yet, and says who must act.
+    let refused = join();
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    let why = "no join rule knows role `orders-lent` of account `222222222222`";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    deployment.let_join("billing-*");
+    assert_eq!(join().code, Some(1));
+    deployment.let_join("orders-*");
+    join().success().unwrap();
+
+    host.start().unwrap();
+    until_leased(&host, &mut host.client());
+    assert_eq!(who(&deployment, &host).unwrap().0, "222222222222");
 }
 
 /// What is said to whoever holds the host's identity and asks for a workload's token.

@@ -70,9 +70,13 @@ impl Host {
 
     /// Runs a command that needs no running agent.
     pub(crate) fn command(&self, arguments: &[&str]) -> Finished {
+        self.words(arguments).run(PATIENCE).unwrap()
+    }
+
+    /// A command that needs no running agent, to be run.
+    pub(crate) fn words(&self, arguments: &[&str]) -> Invocation {
         let agent = Invocation::new(env!("CARGO_BIN_EXE_rolecall-agent"));
-        let agent = agent.arg("--config").arg(self.plan.config());
-        agent.args(arguments.iter().copied()).run(PATIENCE).unwrap()
+        agent.arg("--config").arg(self.plan.config()).args(arguments.iter().copied())
     }
 
     pub(crate) fn start(&mut self) -> Result<(), String> {

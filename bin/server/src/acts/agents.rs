@@ -25,7 +25,7 @@ use workload::Workload;
 
 use super::{commit, ledger::jwk};
 use crate::{
-    authority::HostCertificate,
+    authority::{HOST_LIFE, HostCertificate},
     caller::{Anybody, Host},
     fault::OrProblem,
     permit::{Acting, OwnPermit},
@@ -132,8 +132,8 @@ pub async fn join_aws(
     }
     let caller = caller(&server, &nonce, request).await?;
     let permit = OwnPermit::joining(&format!("aws:{}", caller.arn));
-    let act = server.act(&permit).await?;
-    let known = server.refresher.known();
+    let mut act = server.act(&permit).await?;
+    let known = server.refresher.within(&mut act).await.or_problem()?;
     let rule = known.knowledge.join_rules().iter().find(|rule| {
         let pattern = super::joining::role_pattern(rule.terms.role_name.as_str());
         rule.terms.account == caller.account
@@ -231,10 +231,14 @@ async fn admit(server: &Server, mut act: Acting, newcomer: Newcomer) -> Result<J
     Ok(joined(server, host, name, labels, region, certificate))
 }
 
+/// How old a host's certificate must be before it gets another. Each one is an entry of the ledger, and who
+/// asks too early has a clock that is wrong, or means harm.
+const RENEW_EARLIEST: SignedDuration = SignedDuration::from_hours(1);
+
 /// Gives a host a new certificate.
 ///
 /// # Errors
-/// When the host was revoked, or the request cannot be used.
+/// When the host was revoked, its certificate is too fresh, or the request cannot be used.
 pub async fn renew(
     server: Arc<Server>,
     host: Host,
@@ -244,7 +248,16 @@ pub async fn renew(
 ) -> Result<Joined, Problem> {
     let mut act = server.act(&host.permit()).await?;
     let revoked = || Problem::new(Kind::Revoked, format!("host `{}` was revoked", host.id()));
-    let row = act.host(host.id()).await.or_problem()?.ok_or_else(revoked)?;
+    let row = act.host(host.id()).await.or_problem()?;
+    let row = row.filter(|row| row.revoked.is_none()).ok_or_else(revoked)?;
+    let earliest = row.certificate_expires - HOST_LIFE + RENEW_EARLIEST;
+    if act.now() < earliest {
+        let detail = format!(
+            "the certificate is less than {} h old: renew it from {earliest} on, and look at the host's clock",
+            RENEW_EARLIEST.as_hours()
+        );
+        return Err(Problem::conflict(detail));
+    }
     let certificate = server.authority.host(host.id(), &csr_pem, act.now())?;
     let detail = json!({ "certificate_expires": certificate.expires.to_string() });
     act.record("host.renewed", host.id(), detail).await?;
@@ -291,6 +304,7 @@ pub async fn report(
     report: Report,
 ) -> Result<Received, Problem> {
     let row = report_row(host.id(), &report, server.clock.now())?;
+    server.refresher.check_fresh()?;
     // One that was overtaken says nothing new; whoever sent it is none the worse for it.
     server.state.put_report(&row).await.or_problem()?;
     Ok(Received { revision: server.refresher.known().revision() })
@@ -346,6 +360,7 @@ pub async fn orders(
     let end = tokio::time::Instant::now() + wait;
     let mut watch = server.refresher.watch();
     loop {
+        server.refresher.check_fresh()?;
         let known = Arc::clone(&watch.borrow_and_update());
         let now = server.clock.now();
         if let Some(orders) = server.orders.answer(&known.knowledge, host.id(), after, now)? {

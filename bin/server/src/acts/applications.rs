@@ -9,6 +9,8 @@ use api::{
     },
 };
 use serde_json::json;
+use state::{AccountRow, StateError};
+use workload::{Application as ApplicationName, Environment};
 
 use super::{commit, resource};
 use crate::{caller::Person, cursor, fault::OrProblem, policies::Resource, rows, server::Server};
@@ -127,11 +129,24 @@ pub async fn put_account(
         return Err(Problem::invalid("the account cannot be kept").with_field("environment", wrong));
     }
     let known = server.refresher.known();
-    let about = application.as_ref().map_or(Resource::Deployment, |application| {
-        resource(&known.knowledge, application, environment.as_ref())
-    });
-    let permit = person.may(&server, Action::ManageApplications, &about).await?;
+    let about = |application: Option<&ApplicationName>, environment: Option<&Environment>| {
+        application.map_or(Resource::Deployment, |application| {
+            resource(&known.knowledge, application, environment)
+        })
+    };
+    // Whoever gives an account away must have a say where it is now.
+    let number = account.to_string();
+    let before = account_of(server.state.read().await.or_problem()?.account(&number).await)?;
+    if let Some(Account { application, environment, .. }) = &before {
+        let now = about(application.as_ref(), environment.as_ref());
+        person.may(&server, Action::ManageApplications, &now).await?.seen();
+    }
+    let there = about(application.as_ref(), environment.as_ref());
+    let permit = person.may(&server, Action::ManageApplications, &there).await?;
     let mut act = server.act(&permit).await?;
+    if account_of(act.account(&number).await)? != before {
+        return Err(Problem::conflict("somebody else has just changed the account: look again"));
+    }
     let account = Account { account, name, application, environment, changed: act.now() };
     let detail = json!({
         "name": account.name.as_str(),
@@ -144,4 +159,8 @@ pub async fn put_account(
     act.put_account(&row).await.or_problem()?;
     commit(&server, act).await?;
     Ok(account)
+}
+
+fn account_of(row: Result<Option<AccountRow>, StateError>) -> Result<Option<Account>, Problem> {
+    row.and_then(|row| row.as_ref().map(rows::account).transpose()).or_problem()
 }

@@ -26,7 +26,7 @@ pub async fn explain(
     ExplainAsked { workload, host }: ExplainAsked,
     (): (),
 ) -> Result<Explanation, Problem> {
-    let (known, now) = (server.refresher.known(), server.clock.now());
+    let (known, now) = (server.refresher.refreshed().await.or_problem()?, server.clock.now());
     let mut reading = server.state.read().await.or_problem()?;
     let filter = WorkloadFilter {
         workload: Some(workload.to_string()),

@@ -17,6 +17,7 @@ use super::commit;
 use crate::{
     caller::Person,
     fault::{OrProblem, internal},
+    found::AUTHORITY,
     issuer_keys::{IssuerKeys, KeyBody, Signer},
     permit::{Acting, OwnPermit},
     policies::Resource,
@@ -65,7 +66,7 @@ pub async fn add_key(
     let mut act = server.act(&permit).await?;
     let mut keys = keys(&server, &mut act).await?;
     let kid = made.signer.kid().to_string();
-    publish(&mut act, &mut keys, made).await?;
+    publish(&server, &mut act, &mut keys, made).await?;
     keys.save(&mut act).await.or_problem()?;
     commit(&server, act).await?;
     let key = keys.told().into_iter().find(|key| key.kid == kid);
@@ -99,7 +100,7 @@ pub async fn rotate(
     if let Some(made) = made
         && keys.ring().is_some_and(|ring| ring.next().is_none())
     {
-        publish(&mut act, &mut keys, made).await?;
+        publish(&server, &mut act, &mut keys, made).await?;
     }
     let lead = if now { Lead::Waived } else { Lead::Required };
     turn(&mut act, &mut keys, lead, Some(reason.as_str())).await?;
@@ -164,7 +165,7 @@ pub async fn keep(server: &Server) -> Result<bool, Problem> {
     let now = act.now();
     match (keys.ring().map(|ring| ring.due(now)), made) {
         (None, Some(made)) | (Some(Some(Due::Publish)), Some(made)) => {
-            publish(&mut act, &mut keys, made).await?;
+            publish(server, &mut act, &mut keys, made).await?;
         }
         (Some(Some(Due::Rotate)), _) => turn(&mut act, &mut keys, Lead::Required, None).await?,
         (Some(Some(Due::Prune)), _) => {
@@ -218,8 +219,16 @@ async fn keys(server: &Server, act: &mut Acting) -> Result<IssuerKeys, Problem> 
 }
 
 /// Publishes a key that will sign next, or the first one, which signs at once.
-async fn publish(act: &mut Acting, keys: &mut IssuerKeys, made: NewKey) -> Result<(), Problem> {
+async fn publish(
+    server: &Server,
+    act: &mut Acting,
+    keys: &mut IssuerKeys,
+    made: NewKey,
+) -> Result<(), Problem> {
     let NewKey { signer, kms_key, sealed } = made;
+    if sealed.is_some() {
+        check_seal(server, act).await?;
+    }
     let (now, kid) = (act.now(), signer.kid().clone());
     let ready = match keys.ring() {
         Some(_) => now.checked_add(KeyRing::LEAD).map_err(|error| internal(&error))?,
@@ -243,6 +252,17 @@ async fn publish(act: &mut Acting, keys: &mut IssuerKeys, made: NewKey) -> Resul
     act.record("issuer-key.added", kid.as_str(), detail).await?;
     keys.note(&kid, body, sealed);
     Ok(())
+}
+
+/// Whether everything else is sealed under the key file that this replica has. Where another one has taken its
+/// place since the replica started, nobody could open at the next start what is sealed under the old one.
+async fn check_seal(server: &Server, act: &mut Acting) -> Result<(), Problem> {
+    let row = act.sealed(AUTHORITY).await.or_problem()?;
+    if row.is_none_or(|row| server.seal.unseal(AUTHORITY, &row.sealed).is_ok()) {
+        return Ok(());
+    }
+    let detail = "the deployment's keys were sealed under another key file: start this server again with that one";
+    Err(Problem::conflict(detail))
 }
 
 /// Lets the waiting key sign.

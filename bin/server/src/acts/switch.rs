@@ -203,7 +203,7 @@ pub async fn dry_run(
 ) -> Result<FlipDryRun, Problem> {
     let limit = cursor::limit(asked.limit);
     let after = cursor::read::<WorkloadKey>(asked.after.as_ref())?;
-    let (known, now) = (server.refresher.known(), server.clock.now());
+    let (known, now) = (server.refresher.refreshed().await.or_problem()?, server.clock.now());
     let knowledge = &known.knowledge;
     check_scope(knowledge, &flip.scope)?;
     check_end(&flip, now)?;
@@ -253,7 +253,8 @@ pub async fn status(
     scope: Scope,
     (): (),
 ) -> Result<Status, Problem> {
-    let (known, now) = (server.refresher.known(), server.clock.now());
+    // By an old copy, what another replica has just switched off would be in effect already.
+    let (known, now) = (server.refresher.refreshed().await.or_problem()?, server.clock.now());
     let knowledge = &known.knowledge;
     let mut reading = server.state.read().await.or_problem()?;
     let wanted = scope_of(&scope);

@@ -42,7 +42,7 @@ pub async fn list(
         host: asked.host.map(|host| host.as_str().to_owned()),
         workload: None,
     };
-    let (known, now) = (server.refresher.known(), server.clock.now());
+    let (known, now) = (server.refresher.refreshed().await.or_problem()?, server.clock.now());
     let enough = usize::try_from(limit).unwrap_or(usize::MAX);
     // What the switch says is no column, so there all are looked at until the page is full.
     let look = if asked.switch.is_some() { LOOK } else { limit + 1 };

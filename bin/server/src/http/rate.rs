@@ -1,7 +1,7 @@
 //! How often one address may ask what anybody may ask.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -9,6 +9,8 @@ use std::{
 
 /// The most addresses that are remembered.
 const REMEMBERED_MAX: usize = 16_384;
+/// The most sessions that are remembered.
+const SESSIONS_MAX: usize = 16_384;
 
 /// A bucket for each address: it fills at a rate, and a request takes one out.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub struct Rate {
     per_second: f64,
     burst: f64,
     buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    sessions: Mutex<HashSet<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +31,12 @@ impl Rate {
     /// As a mean `per_second`, and `burst` at once.
     #[expect(clippy::cast_precision_loss, reason = "nobody counts requests to the 2^53rd")]
     pub fn new(per_second: u64, burst: u64) -> Self {
-        Self { per_second: per_second as f64, burst: burst as f64, buckets: Mutex::default() }
+        Self {
+            per_second: per_second as f64,
+            burst: burst as f64,
+            buckets: Mutex::default(),
+            sessions: Mutex::default(),
+        }
     }
 
     /// Whether an address may ask now.
@@ -57,6 +65,30 @@ impl Rate {
         Ok(())
     }
 
+    /// Whether a session, told by its hash, was good when it was last shown. Whoever shows such a one is somebody,
+    /// and may ask however often others at their address do.
+    pub(crate) fn knows(&self, session: &str) -> bool {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).contains(session)
+    }
+
+    /// A session is good.
+    pub(crate) fn remember(&self, session: &str) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.contains(session) {
+            return;
+        }
+        // Each of them costs its address one request more, once.
+        if sessions.len() >= SESSIONS_MAX {
+            sessions.clear();
+        }
+        sessions.insert(session.to_owned());
+    }
+
+    /// A session is not good, or not any more.
+    pub(crate) fn forget(&self, session: &str) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    }
+
     fn filled(&self, bucket: &Bucket, now: Instant) -> f64 {
         let since = now.saturating_duration_since(bucket.at).as_secs_f64();
         since.mul_add(self.per_second, bucket.left).min(self.burst)
@@ -64,7 +96,7 @@ impl Rate {
 }
 
 /// Whoever has one IPv6 address has the whole network of 64 bits.
-fn neighbourhood(address: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = u128::from(v6) & !u128::from(u64::MAX);
@@ -112,5 +144,17 @@ mod tests {
             let _ = rate.take(IpAddr::V4(number.into()), now);
         }
         assert!(rate.buckets.lock().unwrap().len() <= REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn many_sessions_do_not_fill_the_memory() {
+        let rate = Rate::new(1, 1);
+        for number in 0..40_000_u32 {
+            rate.remember(&number.to_string());
+        }
+        assert!(rate.sessions.lock().unwrap().len() <= SESSIONS_MAX);
+        assert!(rate.knows("39999") && !rate.knows("0"));
+        rate.forget("39999");
+        assert!(!rate.knows("39999"));
     }
 }

@@ -186,6 +186,7 @@ impl Routes {
             Box::pin(async move {
                 let person = match Person::of(
                     &asked.server,
+                    &asked.connection,
                     asked.request.method(),
                     asked.request.headers(),
                 )
@@ -287,7 +288,9 @@ impl Table {
                 (reply, Some(kind.slug()))
             }
         };
-        if let Ok(id) = http::HeaderValue::from_str(&id) {
+        if let Ok(mut id) = http::HeaderValue::from_str(&id) {
+            // Not because it is secret: it never comes again, so HTTP/2 need not remember it.
+            id.set_sensitive(true);
             reply.headers_mut().insert("x-request-id", id);
         }
         log.record(&Entry {
@@ -337,16 +340,21 @@ const RETRY_AFTER_S: &str = "retry_after_s";
 fn anybody(asked: &Asked) -> Result<Anybody, Problem> {
     let address: IpAddr = asked.connection.peer.ip();
     if asked.request.uri().path() != <api::health::ReadHealth as Endpoint>::PATH {
-        asked.server.rate.take(address, Instant::now()).map_err(|wait| {
-            let seconds = wait.as_secs() + 1;
-            Problem::new(Kind::RateLimited, format!("`{address}` asks too often"))
-                .with_field(RETRY_AFTER_S, seconds.to_string())
-        })?;
+        not_too_often(&asked.server, address)?;
     }
     let cookies = asked.request.headers().get_all(http::header::COOKIE);
     let cookies =
         cookies.iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
     Ok(Anybody { address, cookies })
+}
+
+/// Takes one of the requests that an address may make before it is known who asks.
+pub(crate) fn not_too_often(server: &Server, address: IpAddr) -> Result<(), Problem> {
+    server.rate.take(address, Instant::now()).map_err(|wait| {
+        let seconds = wait.as_secs() + 1;
+        Problem::new(Kind::RateLimited, format!("`{address}` asks too often"))
+            .with_field(RETRY_AFTER_S, seconds.to_string())
+    })
 }
 
 /// Reads the request as the endpoint says, and has it answered.

@@ -1,6 +1,9 @@
 //! Signing in by the one-time token that the server printed.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
 use api::{Problem, login};
 use serde_json::json;
@@ -24,11 +27,7 @@ pub(crate) async fn by_token(
     let login = server.state.take_login(&hash, server.clock.now()).await.or_problem()?;
     let person = login.filter(|login| login.kind == ADMIN_TOKEN).and_then(|login| person(&login));
     let Some(id) = person else {
-        // Nobody is known, so nobody is named; the address is what there is.
-        let mut act = server.act(&OwnPermit::server()).await?;
-        let detail = json!({ "way": "token", "address": who.address.to_string() });
-        act.record("login.refused", "token", detail).await?;
-        act.commit().await?;
+        record_refusal(&server, &who).await?;
         let way = "make another one on the server: `rolecall-server admin-token`";
         return Err(refused(format!("the token is unknown, was used, or has ended; {way}")));
     };
@@ -42,6 +41,18 @@ pub(crate) async fn by_token(
         way: "token",
     };
     let_in(&server, admin).await
+}
+
+/// Nobody is known, so nobody is named; the address is what there is. Anybody may try, so not each try is an entry:
+/// the request log has them all.
+async fn record_refusal(server: &Server, who: &Anybody) -> Result<(), Problem> {
+    let now = server.clock.now();
+    let unsaid = server.refused_logins.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+    let Some(unsaid) = unsaid else { return Ok(()) };
+    let mut act = server.act(&OwnPermit::server()).await?;
+    let detail = json!({ "way": "token", "address": who.address.to_string(), "unsaid": unsaid });
+    act.record("login.refused", "token", detail).await?;
+    act.commit().await.map(drop)
 }
 
 /// Whom a token was made for.

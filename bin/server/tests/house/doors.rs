@@ -7,11 +7,18 @@ use std::{
 };
 
 use http::{Method, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::place::{As, House};
+
+/// What a connection waits for at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The shortest rest that a file may set.
+const RESTS_SHORT: &str = "[limits]\nidle_s = 5\n";
 
 #[track_caller]
 fn check(
@@ -73,6 +80,97 @@ fn whoever_asks_too_often_is_told_for_how_long_to_wait() {
 }
 
 #[test]
+fn whoever_makes_up_sessions_is_slowed_and_whoever_has_one_is_not() {
+    let house = House::new("[limits]\nopen_burst = 3\nopen_per_s = 1\n");
+    let session = house.person("ann", &["viewer"]);
+    let me = |session: &str| {
+        let who = As { bearer: Some(session), ..As::default() };
+        house.ask(&who, Method::GET, "/v1/me", None).problem()
+    };
+    assert_eq!(me(&session), "");
+    let said: Vec<String> = (0..12).map(|_| me("rcs_none")).collect();
+    assert_eq!(said[0], "not-signed-in");
+    assert!(said.iter().any(|problem| problem == "rate-limited"), "{said:?}");
+    assert_eq!(me(&session), "");
+}
+
+#[test]
+fn whoever_connects_and_says_nothing_is_cut_off() {
+    let house = House::new(RESTS_SHORT);
+    let mut plain = connect(house.issuer);
+    let mut begun = connect(house.issuer);
+    // As HTTP/2 begins, and no further.
+    begun.write_all(b"PRI * HTTP/2.0\r\n").unwrap();
+    let mut tls = Tls::open(&house);
+    tls.stream.flush().unwrap();
+    let began = Instant::now();
+    end(&mut plain);
+    assert!(began.elapsed() > Duration::from_secs(3), "{:?}", began.elapsed());
+    end(&mut begun);
+    end(&mut tls.stream);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn whoever_speaks_http_2_and_asks_nothing_more_is_cut_off() {
+    let house = House::new(RESTS_SHORT);
+    let issuer = house.issuer;
+    house.wait(async {
+        let tcp = tokio::net::TcpStream::connect(issuer).await.unwrap();
+        let (executor, io) = (TokioExecutor::new(), TokioIo::new(tcp));
+        let opened = handshake::<_, _, Full<bytes::Bytes>>(executor, io).await;
+        let (mut asking, connection) = opened.unwrap();
+        // It answers pings for as long as it is driven.
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get("http://issuer/.well-known/jwks.json");
+        let request = request.body(Full::default()).unwrap();
+        let reply = asking.send_request(request).await.unwrap();
+        assert_eq!(reply.status(), StatusCode::OK);
+        reply.into_body().collect().await.unwrap();
+        let began = Instant::now();
+        let _ = tokio::time::timeout(PATIENCE, connection).await.unwrap();
+        let after = began.elapsed();
+        assert!(after > Duration::from_secs(3) && after < Duration::from_secs(30), "{after:?}");
+        drop(asking);
+    });
+}
+
+#[test]
+fn a_request_that_waits_for_its_answer_is_no_rest() {
+    let house = House::new(RESTS_SHORT);
+    let host = house.host(&house.admin());
+    let who = As { host: Some(&host), ..As::default() };
+    let began = Instant::now();
+    let target = format!("/v1/agents/orders?after={}&wait_s=12", u64::MAX / 2);
+    let said = house.ask(&who, Method::GET, &target, None);
+    assert!(said.status.is_success(), "{said:?}");
+    assert!(began.elapsed() > Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn one_address_holds_no_more_connections_than_its_share() {
+    let house = House::new("[limits]\nconnections_per_address = 2\n");
+    let held = [connect(house.issuer), connect(house.issuer)];
+    let answered = || {
+        let mut tcp = connect(house.issuer);
+        let request =
+            "GET /.well-known/jwks.json HTTP/1.1\r\nhost: issuer\r\nconnection: close\r\n\r\n";
+        let mut said = Vec::new();
+        // A connection that is closed at once may not even take the request.
+        let _ = tcp.write_all(request.as_bytes());
+        let _ = tcp.read_to_end(&mut said);
+        said.starts_with(b"HTTP/1.1 200")
+    };
+    assert!(!answered());
+    drop(held);
+    let began = Instant::now();
+    while !answered() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn a_certificate_of_somebody_else_or_one_that_has_ended_makes_no_connection() {
     let house = House::new("");
     let admin = house.admin();
@@ -101,7 +199,13 @@ fn the_request_log_has_a_line_for_each_request_and_no_secret() {
     house.ask(&As::default(), Method::GET, target, None);
     let token = house.first_admin.clone();
     let folder = house.stop();
-    let log = std::fs::read_to_string(folder.path().join("requests.log")).unwrap();
+    // The log's own thread writes what came together.
+    let read = || std::fs::read_to_string(folder.path().join("requests.log")).unwrap();
+    let began = std::time::Instant::now();
+    while !read().contains("finish-browser-login") && began.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    let log = read();
     let lines: Vec<serde_json::Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let endpoints: Vec<&str> = lines.iter().filter_map(|line| line["endpoint"].as_str()).collect();
@@ -162,6 +266,18 @@ fn the_issuers_documents_are_public_and_may_be_kept_for_a_while() {
     assert!(get("/v1/health").contains("/problems/not-found"));
 }
 
+/// A connection to a door that speaks plain HTTP.
+fn connect(door: std::net::SocketAddr) -> TcpStream {
+    let tcp = TcpStream::connect(door).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    tcp
+}
+
+/// Waits until a connection ends. How it does is no matter.
+fn end(connection: &mut impl Read) {
+    let _ = connection.read_to_end(&mut Vec::new());
+}
+
 /// One connection, spoken to byte by byte.
 struct Tls<'a> {
     stream: rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
@@ -180,7 +296,7 @@ impl<'a> Tls<'a> {
             .with_no_client_auth();
         let name = "localhost".try_into().unwrap();
         let session = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-        let tcp = TcpStream::connect(house.api).unwrap();
+        let tcp = connect(house.api);
         Self { stream: rustls::StreamOwned::new(session, tcp), _house: house }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use practice::postgres::Postgres;
 use practice::tools::Tools;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use secret::SecretText;
 use state::{Database, Settings, State, StateError};
 
@@ -201,4 +202,53 @@ fn a_database_that_loses_what_it_acknowledged_is_not_opened() {
     let server = Postgres::shared(&Tools::find()).unwrap();
     let url = server.database().unwrap();
     check_url(&format!("{url}&options=-c%20synchronous_commit%3Doff"), "synchronous_commit");
+}
+
+/// An authority and the certificate that it gave to a server at `localhost`.
+struct Signed {
+    authority: String,
+    certificate: String,
+    key: String,
+}
+
+impl Signed {
+    fn new() -> Self {
+        let mut own = CertificateParams::default();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let own_key = KeyPair::generate().unwrap();
+        let authority = own.self_signed(&own_key).unwrap().pem();
+        let issuer = Issuer::new(own, own_key);
+        let key = KeyPair::generate().unwrap();
+        let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = server.signed_by(&key, &issuer).unwrap().pem();
+        Self { authority, certificate, key: key.serialize_pem() }
+    }
+}
+
+#[test]
+fn over_tls_no_server_is_believed_but_the_one_that_the_url_names() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Postgres::start(&Tools::find()).unwrap());
+    let (ours, others) = (Signed::new(), Signed::new());
+    server.show(&ours.certificate, &ours.key).unwrap();
+    let url = server.database().unwrap();
+    let open = |host: &str, authority: &Signed| {
+        let file = folder.path().join("authority.pem");
+        std::fs::write(&file, &authority.authority).unwrap();
+        let tls = format!("sslmode=verify-full&sslrootcert={}", file.display());
+        let url = url.replace("127.0.0.1", host).replace("sslmode=disable", &tls);
+        let database = Database::Postgres(SecretText::new(url));
+        let settings = Settings { database, connections_max: 2, wait: Duration::from_secs(1) };
+        runtime().block_on(async {
+            let state = State::open(&settings).await?;
+            recorded(&state, at(1)).await;
+            state.close().await;
+            Ok::<_, StateError>(())
+        })
+    };
+    open("localhost", &ours).unwrap();
+    // A name that the certificate does not have, and an authority that did not sign it.
+    for refused in [open("127.0.0.1", &ours), open("localhost", &others)] {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
 }

@@ -35,6 +35,24 @@ async fn held(world: &World, filter: &WorkloadFilter) -> Vec<String> {
 }
 
 on_both! {
+    async fn what_a_host_reported_is_forgotten_a_day_after_it_fell_silent(world) {
+        let kept = state::REPORTS_KEPT.as_secs();
+        let gone = report("h1", "b1", 1, &[("a/p/1", "x"), ("a/p/2", "x")]);
+        let later = report("h2", "b1", 1, &[("a/p/1", "x")]);
+        let later = Report { received: at(1000), ..later };
+        assert!(world.state.put_report(&gone).await.unwrap());
+        assert!(world.state.put_report(&later).await.unwrap());
+        let received = gone.received.as_second() - at(0).as_second();
+        assert_eq!(world.state.prune(at(received + kept - 1)).await.unwrap(), 0);
+        assert_eq!(world.state.prune(at(received + kept)).await.unwrap(), 3);
+        assert_eq!(held(&world, &WorkloadFilter::default()).await, ["a/p/1 h2 x"]);
+        assert!(world.state.read().await.unwrap().report("h1").await.unwrap().is_none());
+        // It is back: all of it counts again.
+        let back = Report { sequence: 2, received: at(2000), ..gone };
+        assert!(world.state.put_report(&back).await.unwrap());
+        assert_eq!(held(&world, &WorkloadFilter::default()).await.len(), 3);
+    }
+
     async fn a_report_takes_the_place_of_the_one_before(world) {
         let first = report("h1", "b1", 1, &[("a/p/1", "x"), ("a/p/2", "x"), ("b/p/1", "x")]);
         assert!(world.state.put_report(&first).await.unwrap());

@@ -161,9 +161,16 @@ async fn a_renewed_certificate_is_recorded_and_changes_nothing_else() {
     let stage = Stage::new().await;
     let host = stage.host("web").await;
     let revision = stage.server.refresher.known().revision();
-    let renew = RenewRequest { csr_pem: csr() };
-    let server = Arc::clone(&stage.server);
-    let joined = agents::renew(server, host.clone(), (), (), renew).await.unwrap();
+    let renew = async || {
+        let (server, renew) = (Arc::clone(&stage.server), RenewRequest { csr_pem: csr() });
+        agents::renew(server, host.clone(), (), (), renew).await
+    };
+    // A host whose clock is wrong, or a thief, fills no ledger with what is not due.
+    stage.pass(SignedDuration::from_mins(59));
+    assert_eq!(renew().await.unwrap_err().kind, Problems::Conflict);
+    stage.pass(SignedDuration::from_mins(1));
+    let joined = renew().await.unwrap();
+    assert_eq!(renew().await.unwrap_err().kind, Problems::Conflict);
     assert_eq!(joined.host, host.id());
     assert_eq!(joined.labels["pool"], "web");
     assert_eq!(stage.count("host.renewed").await, 1);

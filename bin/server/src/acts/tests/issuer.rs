@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use api::{
     Kind as Problems,
@@ -6,9 +6,13 @@ use api::{
     switch::ReasonAsked,
 };
 use jiff::SignedDuration;
+use ledger::Draft;
+use secret::SecretKey;
+use serde_json::json;
+use state::SealedRow;
 
 use super::stage::{Kind, Stage};
-use crate::acts::issuer;
+use crate::{acts::issuer, found::AUTHORITY, seal::Seal};
 
 async fn read(stage: &Stage) -> Issuer {
     let (server, admin) = (Arc::clone(&stage.server), stage.admin().await);
@@ -103,4 +107,24 @@ async fn a_key_in_wrong_hands_is_replaced_and_retired_at_once() {
     assert!(!known.documents.as_ref().unwrap().jwks.contains(&stolen));
     assert_eq!(retire(&stage, &stolen).await.unwrap_err().kind, Problems::NotFound);
     assert_eq!(retire(&stage, "none").await.unwrap_err().kind, Problems::NotFound);
+}
+
+#[tokio::test]
+async fn no_key_is_made_under_a_key_file_that_another_has_replaced() {
+    let stage = Stage::new().await;
+    // As `rolecall-server reseal` leaves it, while this replica runs on with the old file.
+    let new = Seal::of(&SecretKey::new([7; 32]), Path::new("new.key")).unwrap();
+    let sealed = new.seal(AUTHORITY, b"the authority's key").unwrap();
+    let mut act = stage.server.state.act().await.unwrap();
+    let draft = Draft::new("operator", "keys.resealed", "deployment", json!({})).unwrap();
+    act.record(draft, stage.now()).await.unwrap();
+    let row = SealedRow { name: AUTHORITY.to_owned(), sealed, body: "{}".to_owned() };
+    act.put_sealed(&row).await.unwrap();
+    act.commit(stage.now()).await.unwrap();
+    let refused = rotate(&stage, true).await.unwrap_err();
+    assert_eq!(refused.kind, Problems::Conflict);
+    assert!(refused.detail.contains("start this server again"));
+    stage.pass(SignedDuration::from_hours(24 * 29));
+    issuer::keep(&stage.server).await.unwrap_err();
+    assert_eq!(states(&stage).await, [KeyState::Signing]);
 }
