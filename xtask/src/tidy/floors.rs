@@ -20,6 +20,8 @@ const FLOORS: &[Floor] = &[
     ("edge/docker", &["core/workload"]),
     ("edge/aws", &["core/cloud", "core/secret"]),
     ("edge/disk", &["core/issuer", "core/secret"]),
+    // Frames are bytes to it.
+    ("edge/spool", &[]),
     // A row and its ledger entry are one transaction, so the chain is linked where rows are written.
     ("edge/state", &["core/cloud", "core/secret", "core/ledger"]),
     ("edge/api", &["core/cloud", "core/secret", "core/workload"]),
