@@ -15,6 +15,7 @@ const FLOORS: &[Floor] = &[
     ("core/metadata", &["core/cloud", "core/secret"]),
     ("core/issuer", &["core/cloud", "core/secret"]),
     ("core/credentials", &["core/cloud", "core/secret", "core/workload"]),
+    ("core/calls", &["core/cloud", "core/workload"]),
     ("core/ledger", &[]),
     ("edge/linux", &["core/workload"]),
     ("edge/docker", &["core/workload"]),
