@@ -84,7 +84,7 @@ impl Refresher {
     /// [`Kind::Busy`] where it could not be refreshed for [`OLD`].
     pub fn check_fresh(&self) -> Result<(), Problem> {
         let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.is_none_or(|since| since.elapsed() < OLD) {
+        if !is_old(failing, Instant::now()) {
             return Ok(());
         }
         let detail = "this replica cannot read what is new in the database: ask another one";
@@ -94,9 +94,9 @@ impl Refresher {
     /// Notes how it went to look; answers whether that is news.
     fn note(&self, works: bool) -> bool {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = failing.is_none() != works;
-        *failing = if works { None } else { failing.or_else(|| Some(Instant::now())) };
-        news
+        let before = *failing;
+        *failing = since(before, works, Instant::now());
+        before.is_none() != failing.is_none()
     }
 
     /// What opens keys.
@@ -180,6 +180,15 @@ impl Refresher {
     }
 }
 
+/// Since when looking has failed, after it went so once more.
+fn since(before: Option<Instant>, works: bool, now: Instant) -> Option<Instant> {
+    if works { None } else { before.or(Some(now)) }
+}
+
+fn is_old(failing: Option<Instant>, now: Instant) -> bool {
+    failing.is_some_and(|since| now.saturating_duration_since(since) >= OLD)
+}
+
 fn known(
     rows: &state::Knowledge,
     opener: &Opener,
@@ -191,4 +200,25 @@ fn known(
         .ring()
         .map(|ring| Documents { discovery: issuer::discovery(url), jwks: issuer::jwks(ring) });
     Ok(Known { knowledge: Arc::new(rows::knowledge(rows)?), keys, documents })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_old_once_looking_has_failed_for_too_long_without_a_break() {
+        let start = Instant::now();
+        let mut failing = None;
+        let mut looked = |seconds, works| {
+            let now = start + Duration::from_secs(seconds);
+            failing = since(failing, works, now);
+            is_old(failing, now)
+        };
+        assert!(!looked(0, true));
+        assert!(!looked(1, false) && !looked(5, false));
+        assert!(looked(6, false) && looked(60, false));
+        assert!(!looked(61, true) && !looked(62, false) && !looked(66, false));
+        assert!(looked(67, false));
+    }
 }

@@ -476,3 +476,22 @@ fn refusal(
     };
     Ok(Some(Draft::new(actor(host), "token.refused", workload, detail)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_asks_for_too_much_at_once_crowds_out_nobody_else() {
+        let waiting = Waiting::default();
+        let take = |host: &str| Place::take(&waiting, host);
+        let mut places: Vec<_> = (0..WAITING_OF_HOST_MAX).map(|_| take("h-1").unwrap()).collect();
+        assert_eq!(take("h-1").unwrap_err().kind, Kind::Busy);
+        let other = take("h-2").unwrap();
+        places.pop();
+        places.push(take("h-1").unwrap());
+        assert_eq!(take("h-1").unwrap_err().kind, Kind::Busy);
+        drop((places, other));
+        assert!(waiting.lock().unwrap().is_empty());
+    }
+}

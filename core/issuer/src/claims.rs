@@ -153,8 +153,7 @@ impl Claims {
         serde_json::from_str(&self.payload()).unwrap_or_default()
     }
 
-    /// The text that is signed, as it is. It is written once for each token, without a tree in between: that
-    /// tree would cost a tenth of what the signature costs.
+    /// The text that is signed, as it is: written without a tree of values in between, because every token needs it.
     fn payload(&self) -> String {
         let issued = self.issued.as_second();
         text(&Payload {

@@ -196,8 +196,8 @@ impl Link {
     }
 
     /// Marks for so many rows of so many values, which are the first of their statement and used once each, in
-    /// order. A mark without a number is SQLite's quickest: it searches a list for the name of any other,
-    /// which takes longer than the rest where there are hundreds.
+    /// order. A mark without a number is SQLite's quickest: for any other it searches a list of all of
+    /// them, once for each.
     pub(crate) fn tuples(&self, rows: usize, columns: usize) -> String {
         if self.is_postgres() {
             return tuples(rows, columns);

@@ -38,7 +38,7 @@ impl Work {
     /// Waits until nothing was in flight for as long as `rest`.
     pub(super) async fn rested(&self, rest: Duration) {
         loop {
-            let left = self.left(rest);
+            let left = self.left(rest, Instant::now());
             if left.is_zero() {
                 return;
             }
@@ -47,10 +47,10 @@ impl Work {
     }
 
     /// How long it takes at least until nothing was in flight for as long as `rest`.
-    fn left(&self, rest: Duration) -> Duration {
+    fn left(&self, rest: Duration, now: Instant) -> Duration {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match state.in_flight {
-            0 => rest.saturating_sub(state.since.elapsed()),
+            0 => rest.saturating_sub(now.saturating_duration_since(state.since)),
             _ => rest,
         }
     }
@@ -73,17 +73,17 @@ mod tests {
     #[test]
     fn a_connection_rests_from_its_last_answer_on() {
         let work = Work::new();
-        assert!(work.left(REST) > Duration::ZERO);
+        let in_an_hour = || Instant::now() + REST;
+        assert_eq!(work.left(REST, in_an_hour()), Duration::ZERO);
         let (first, second) = (work.begin(), work.begin());
-        assert_eq!(work.left(REST), REST);
+        assert_eq!(work.left(REST, in_an_hour()), REST);
         drop(first);
-        assert_eq!(work.left(REST), REST);
-        std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(work.left(Duration::from_millis(10)), Duration::from_millis(10));
+        assert_eq!(work.left(REST, in_an_hour()), REST);
         drop(second);
-        std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(work.left(Duration::from_millis(10)), Duration::ZERO);
-        assert!(work.left(REST) < REST);
+        // From now on, and not from when it was made.
+        let early = Instant::now() + REST / 2;
+        assert!(work.left(REST, early) > REST / 3);
+        assert_eq!(work.left(REST, in_an_hour()), Duration::ZERO);
     }
 
     #[test]

@@ -28,6 +28,24 @@ fn a_one_time_token_works_once_and_the_ledger_knows_of_both_tries() {
 }
 
 #[test]
+fn wrong_one_time_tokens_are_counted_in_the_ledger_and_do_not_fill_it() {
+    let house = House::new("");
+    let wrong = || {
+        let asked = json!({ "token": "rca_made-up" });
+        let said = house.ask(&As::default(), Method::POST, "/v1/login/token", Some(&asked));
+        assert_eq!(said.problem(), "login-refused");
+    };
+    (0..20).for_each(|_| wrong());
+    assert_eq!(house.events()["login.refused"], 1);
+    house.later(SignedDuration::from_mins(1));
+    wrong();
+    let ledger = house.ledger();
+    let told = ledger.iter().filter(|entry| entry.event == "login.refused");
+    let unsaid: Vec<_> = told.map(|entry| entry.detail["unsaid"].as_u64()).collect();
+    assert_eq!(unsaid, [Some(0), Some(19)]);
+}
+
+#[test]
 fn a_one_time_token_ends_after_a_day() {
     let house = House::new("");
     house.later(SignedDuration::from_hours(25));

@@ -161,6 +161,26 @@ async fn what_is_asked_for_and_what_is_in_effect_are_counted_apart() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_behind_takes_nothing_for_in_effect_that_another_has_just_flipped() {
+    let stage = Stage::new().await;
+    stage.applications(&["orders"]).await;
+    let host = stage.host("web").await;
+    stage.flip(json!({}), true, 100).await;
+    stage.report(&host, &[("orders/prod/1", InEffect::On)]).await;
+    // Nothing tells it of changes but what it is asked.
+    let behind = stage.another().await;
+    stage.flip(json!({}), false, 100).await;
+    let admin = stage.admin().await;
+    let asked = switch::status(Arc::clone(&behind), admin.clone(), (), Scope::default(), ());
+    let status = asked.await.unwrap();
+    assert_eq!((status.flipped, status.in_effect, status.waiting), (0, 0, 1));
+    stage.flip(json!({}), true, 100).await;
+    let (none, flip) = (PageAsked::default(), flip(json!({}), false, 100));
+    let run = switch::dry_run(behind, admin, (), none, flip).await.unwrap();
+    assert_eq!((run.in_scope, run.off), (1, 1));
+}
+
+#[tokio::test]
 async fn a_scope_that_can_take_nobody_in_is_refused() {
     let stage = fleet(1).await;
     let scopes = [
