@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use calls::{Coverage, End, Event, Fold, Key, Line, Loss, Named, Sighting, Signer};
+use calls::{Coverage, End, Event, Fold, Key, Line, Loss, Names, Needs, Objects, Sighting, Signer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagram: &[u8]| {
@@ -34,7 +34,14 @@ fn take(mut event: Event<'_>, fold: &mut Fold, coverage: &mut Coverage) {
     assert_eq!(calls::redact(&mut event), 0);
     coverage.sent(event.count);
     let Some(sighting) = Sighting::of(&event) else { return coverage.ended(End::Attempt, 1) };
-    let key = Key::of(&event, None, Signer::Unknown, Named::default());
+    let named = calls::name(&event, None, Objects::Whole);
+    if let Needs::These(needs) = &named.needs {
+        for names in needs.values() {
+            let Names::These(arns) = names else { continue };
+            assert!(arns.iter().all(|arn| arn.starts_with("arn:aws")));
+        }
+    }
+    let key = Key::of(&event, None, Signer::Unknown, named);
     let told = fold.take(key, sighting, Duration::ZERO);
     if let Some(record) = told.first {
         coverage.ended(End::Stored, record.sighting.count);

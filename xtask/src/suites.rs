@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Postgres,
     /// The OpenID provider of the practice people.
     People,
+    /// What the table of names is made from.
+    Names,
     /// The JavaScript client.
     Node,
     /// The Go client.
@@ -49,6 +51,7 @@ impl Need {
         Self::Python,
         Self::Postgres,
         Self::People,
+        Self::Names,
         Self::Node,
         Self::Go,
         Self::Java,
@@ -132,6 +135,15 @@ pub(crate) const SUITES: &[Suite] = &[
         promise: "every crate keeps its own promises",
         needs: &[Need::Python],
         run: Run::Programs(Place::Here),
+    },
+    Suite {
+        name: "names",
+        promise: "the embedded table of names is what the published packages give",
+        needs: &[Need::Python, Need::Names],
+        run: Run::Checks(&[Check {
+            words: &["xtask", "gen", "names", "--check"],
+            component: None,
+        }]),
     },
     Suite {
         name: "vectors",

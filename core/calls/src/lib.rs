@@ -10,9 +10,9 @@
 //!
 //! # Naming
 //!
-//! Which IAM actions and resources a call is about is data that changes by the day, and is not decided here yet: whoever has a
-//! table puts its answer in as [`Named`], and without one a record says [`Names::Unknown`]. Service and operation are
-//! kept beside it, so that history can be named anew.
+//! [`name`] says which IAM actions and resources a call is about, from a table that is generated from published packages.
+//! What it does not know is [`Needs::Unknown`] or [`Names::Unknown`]. Service and operation are kept beside it, so that a
+//! better table can name history anew.
 //!
 //! # What is not told
 //!
@@ -26,6 +26,7 @@ mod key;
 mod line;
 mod losses;
 mod members;
+mod names;
 mod outcome;
 mod record;
 mod redact;
@@ -37,7 +38,11 @@ pub use fold::{Evictions, Fold, Told};
 pub use key::AccessKeyId;
 pub use line::{DATAGRAM_MAX, Decoded, LINE_MAX, Line, decode, lines};
 pub use losses::{Losses, ShimLoss};
+pub use names::{
+    Access, Basis, Named, NamedBy, Names, Needs, Objects, Plane, TableCoverage, name,
+    table_coverage, version as names_version,
+};
 pub use outcome::Outcome;
-pub use record::{Key, Named, Names, Record, Sighting, Signer, Why};
+pub use record::{Key, Record, Sighting, Signer, Why};
 pub use redact::{Sensitive, redact, sensitive};
 pub use refused::{Refusals, Refused};

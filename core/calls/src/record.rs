@@ -1,10 +1,10 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use cloud::RoleArn;
 use jiff::Timestamp;
 use workload::Workload;
 
-use crate::{AccessKeyId, Event, Kind, Outcome, Trust};
+use crate::{AccessKeyId, Event, Kind, Named, Names, Needs, Outcome, Trust};
 
 /// Whose access key a call was made with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,25 +15,6 @@ pub enum Signer {
     Foreign(AccessKeyId<'static>),
     /// The line does not say. CSM tells it of attempts only.
     Unknown,
-}
-
-/// Names that a table of names gives, or that it has none. Not named is never shown as nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Names {
-    /// Nobody has named it yet, or no table knows it.
-    #[default]
-    Unknown,
-    /// These, and no other. Empty where there is nothing to name, such as the resource of a call that lists.
-    These(BTreeSet<String>),
-}
-
-/// What a table of names says of a call. Without a table, the default: nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Named {
-    /// The IAM actions that it needs.
-    pub actions: Names,
-    /// The ARNs of the resources that it is about.
-    pub resources: Names,
 }
 
 /// What makes calls equal: those of one key are told of together, with a count.
@@ -86,13 +67,13 @@ impl Key {
             Signer::Foreign(key) => key.as_str().len(),
             Signer::Unknown => 0,
         };
-        let Named { actions, resources } = &self.named;
-        workload
-            + signer
-            + self.service.len()
-            + self.operation.len()
-            + names(actions)
-            + names(resources)
+        let needs = match &self.named.needs {
+            Needs::Unknown => 0,
+            Needs::These(needs) => {
+                needs.iter().map(|(action, on)| action.len() + NAME_BYTES + names(on)).sum()
+            }
+        };
+        workload + signer + self.service.len() + self.operation.len() + needs
     }
 }
 

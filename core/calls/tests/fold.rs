@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use calls::{
-    Fold, Key, Line, Named, Names, Outcome, Record, Sighting, Signer, Told, Trust, Why, decode,
+    Fold, Key, Line, Named, Names, Needs, Outcome, Record, Sighting, Signer, Told, Trust, Why,
+    decode,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -13,6 +17,11 @@ use workload::Workload;
 
 fn who(number: u8) -> Option<Workload> {
     (number > 0).then(|| format!("orders/prod/{number}").parse().unwrap())
+}
+
+fn on(resources: Names) -> Named {
+    let needs = Needs::These(BTreeMap::from([("s3:GetObject".to_owned(), resources)]));
+    Named { needs, ..Named::default() }
 }
 
 fn key(workload: u8, resource: u16, outcome: Outcome) -> Key {
@@ -23,7 +32,7 @@ fn key(workload: u8, resource: u16, outcome: Outcome) -> Key {
         trust: Trust::Shim,
         service: "S3".into(),
         operation: "GetObject".into(),
-        named: Named { actions: Names::Unknown, resources: Names::These(BTreeSet::from([arn])) },
+        named: on(Names::These(BTreeSet::from([arn]))),
         outcome,
     }
 }
@@ -112,7 +121,7 @@ fn every_key_that_we_never_leased_is_told_of_apart() {
 #[test]
 fn a_call_that_is_not_named_is_not_one_without_a_resource() {
     let not_named = Key { named: Named::default(), ..key(1, 1, Outcome::Done) };
-    let nothing = Named { resources: Names::These(BTreeSet::new()), ..Named::default() };
+    let nothing = on(Names::These(BTreeSet::new()));
     let mut fold = Fold::new(1 << 20);
     fold.take(not_named.clone(), seen(1, 1), at(1));
     let told = fold.take(Key { named: nothing, ..not_named }, seen(1, 1), at(1));
@@ -135,7 +144,7 @@ fn what_was_not_seen_for_an_hour_is_forgotten_and_new_again() {
 
 #[test]
 fn what_is_used_again_and_again_stays_and_is_forgotten_in_the_end() {
-    let mut fold = Fold::new(3 * 1200);
+    let mut fold = Fold::new(3 * 1300);
     for round in 0..10_u16 {
         let now = at(u64::from(round));
         fold.take(key(1, 1, Outcome::Done), seen(1, 1), now);
@@ -149,7 +158,7 @@ fn what_is_used_again_and_again_stays_and_is_forgotten_in_the_end() {
 
 #[test]
 fn what_is_evicted_is_told_with_its_count() {
-    let mut fold = Fold::new(3 * 1200);
+    let mut fold = Fold::new(3 * 1300);
     for resource in 1..=3 {
         fold.take(key(1, resource, Outcome::Done), seen(1, 1), at(1));
     }
@@ -180,7 +189,7 @@ fn a_flood_of_one_workload_takes_nothing_from_another() {
 fn a_key_that_is_larger_than_the_table_is_told_and_not_remembered() {
     let mut fold = Fold::new(2000);
     let long = BTreeSet::from(["a".repeat(2000)]);
-    let named = Named { resources: Names::These(long), ..Named::default() };
+    let named = on(Names::These(long));
     let large = Key { named, ..key(1, 1, Outcome::Done) };
     for _ in 0..2 {
         check(all(&fold.take(large.clone(), seen(1, 1), at(1))), &[(1, Why::First)]);
