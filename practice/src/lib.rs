@@ -14,6 +14,7 @@
 //! - [`daemon`] is what an agent and a server have in common: a program that says when it serves.
 //! - [`server`] starts a control plane and signs in to it.
 //! - [`clients`] are unchanged programs with the real AWS SDKs.
+//! - [`shims`] are what sits in SDKs and tells of calls, with their own tests.
 //! - [`stage`] sets a host, a cloud and an agent between them at once.
 //! - [`measure`] is what a benchmark tells.
 //! - [`people`] are who signs in: a real OpenID provider, and a browser that walks its pages.
@@ -40,5 +41,6 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod setup;
+pub mod shims;
 pub mod stage;
 pub mod tools;

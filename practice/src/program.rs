@@ -52,6 +52,13 @@ impl Invocation {
         }
     }
 
+    /// Runs another program with the same arguments, such as an interpreter that has more in it.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
     /// Adds one argument.
     #[must_use]
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {

@@ -22,6 +22,7 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     containers(progress)?;
     packaging(progress)?;
     python(progress)?;
+    shimmed_python(progress)?;
     names(progress)?;
     node(progress)?;
     postgres(progress)?;
@@ -175,6 +176,47 @@ pub fn people(progress: Progress<'_>) -> Result<(), SetupError> {
     let tools = Tools::find();
     let there = tools.openid_provider().is_ok();
     node_modules(&tools, "people", "oidc", "provider.mjs", there, progress)
+}
+
+/// Makes a Python environment with aiobotocore and boto3, into which pip installs our shim.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn shimmed_python(progress: Progress<'_>) -> Result<(), SetupError> {
+    python(progress)?;
+    let tools = Tools::find();
+    let shim = tools.workspace().join("sdk/python");
+    let (wanted, folder) = (shim.join("requirements-async.txt"), tools.folder().join("shimmed"));
+    let stamp = Stamp::new(&tools, "shimmed", &[&wanted])?;
+    if !(stamp.is_fresh() && tools.shimmed_python().is_ok()) {
+        progress("making a Python environment with aiobotocore");
+        remove(&folder)?;
+        Invocation::new("python3").args(["-m", "venv"]).arg(&folder).run(LONG)?.success()?;
+        ours(pip(&folder).arg("-r").arg(&wanted)).run(LONG)?.success()?;
+        stamp.press()?;
+    }
+    // It has no version of its own yet that would change with its text: what pip builds is always the newest.
+    let copy = tools.folder().join("shimmed-source");
+    remove(&copy)?;
+    copy_shim(&shim, &copy)?;
+    let options = ["--no-index", "--no-deps", "--no-build-isolation", "--force-reinstall"];
+    pip(&folder).args(options).arg(&copy).run(LONG)?.success()?;
+    Ok(())
+}
+
+/// Copies what a package is made of: pip writes beside what it builds.
+fn copy_shim(from: &Path, to: &Path) -> Result<(), SetupError> {
+    std::fs::create_dir_all(to).map_err(|source| files_error(to, source))?;
+    for entry in std::fs::read_dir(from).map_err(|source| files_error(from, source))? {
+        let entry = entry.map_err(|source| files_error(from, source))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_file() {
+            std::fs::copy(&path, to.join(&name)).map_err(|source| files_error(&path, source))?;
+        } else if name == "rolecall_shim" {
+            copy_shim(&path, &to.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Fetches what the table of names is made from: lists of actions, and exceptions from them.

@@ -60,6 +60,14 @@ impl Tools {
         self.installed("debian.tar", "a fresh Debian")
     }
 
+    /// A Python that has our shim, as pip installs it, and aiobotocore.
+    ///
+    /// # Errors
+    /// [`Missing`], as all of these.
+    pub fn shimmed_python(&self) -> Result<PathBuf, Missing> {
+        self.installed("shimmed/bin/python", "the Python that has the shim")
+    }
+
     /// What the table of names is made from: the service models, the lists of actions, the exceptions.
     ///
     /// # Errors

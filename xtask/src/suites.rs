@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Postgres,
     /// The OpenID provider of the practice people.
     People,
+    /// A Python with our shim in it, and aiobotocore.
+    ShimmedPython,
     /// What the table of names is made from.
     Names,
     /// The JavaScript client.
@@ -51,6 +53,7 @@ impl Need {
         Self::Python,
         Self::Postgres,
         Self::People,
+        Self::ShimmedPython,
         Self::Names,
         Self::Node,
         Self::Go,
@@ -218,6 +221,12 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "shims",
+        promise: "unchanged programs tell of their calls, never notice it, and let no secret out",
+        needs: &[Need::Python, Need::ShimmedPython],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "demo",
         promise: "the demo shows what it promises, with a server and without, with namespaces and without",
         needs: Need::STAGE,
@@ -258,6 +267,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("bin/server", "people", "people"),
     ("bin/server", "fleet", "fleet"),
     ("bin/agent", "control", "control"),
+    ("bin/agent", "shims", "shims"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

@@ -35,6 +35,7 @@ const FLOORS: &[Floor] = &[
             "core/metadata",
             "core/issuer",
             "core/credentials",
+            "core/calls",
             "edge/linux",
             "edge/docker",
             "edge/aws",

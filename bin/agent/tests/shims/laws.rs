@@ -1,0 +1,23 @@
+//! The tests of each language, run by its own runner with its real SDK.
+
+use std::time::Duration;
+
+use practice::{shims::Shim, tools::Tools};
+
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Runs them, and shows what they said: an unfinished test is only as good as its words.
+#[track_caller]
+fn check(shim: Shim) {
+    let tools = Tools::find();
+    for (about, test) in shim.tests(&tools).unwrap() {
+        let done = test.run(LIMIT).unwrap();
+        println!("{shim:?} {about}:\n{}\n{}", done.stdout, done.stderr);
+        assert_eq!(done.code, Some(0), "{shim:?} {about}");
+    }
+}
+
+#[test]
+fn the_python_shim_keeps_its_laws() {
+    check(Shim::Python);
+}
