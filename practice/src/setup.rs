@@ -29,6 +29,8 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     people(progress)?;
     go(progress)?;
     java(progress)?;
+    java_shim(progress)?;
+    js_shim(progress)?;
     rust(progress)
 }
 
@@ -202,6 +204,47 @@ pub fn shimmed_python(progress: Progress<'_>) -> Result<(), SetupError> {
     let options = ["--no-index", "--no-deps", "--no-build-isolation", "--force-reinstall"];
     pip(&folder).args(options).arg(&copy).run(LONG)?.success()?;
     Ok(())
+}
+
+/// Builds the shim for Java, and fetches what its tests lean on.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn java_shim(progress: Progress<'_>) -> Result<(), SetupError> {
+    java(progress)?;
+    let tools = Tools::find();
+    progress("building the shim for Java");
+    let sources = tools.workspace().join("sdk/java");
+    let build = crate::shims::maven(&tools)?.args(["package", "-DskipTests"]);
+    let built = build.folder(&sources).run(LONG)?;
+    if built.code != Some(0) {
+        return Err(SetupError::Maven { said: crate::program::tail(&built.stdout) });
+    }
+    // A copy, for its own tests build it anew while others use it.
+    let (jar, folder) = ("rolecall-shim.jar", tools.folder().join("java-shim"));
+    std::fs::create_dir_all(&folder).map_err(|source| files_error(&folder, source))?;
+    let (built, fresh) = (sources.join("target").join(jar), folder.join("rolecall-shim.jar.new"));
+    std::fs::copy(&built, &fresh).map_err(|source| files_error(&built, source))?;
+    std::fs::rename(&fresh, folder.join(jar)).map_err(|source| files_error(&fresh, source))
+}
+
+/// Fetches what the tests of the shim for JavaScript lean on, beside it: Node looks nowhere else.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn js_shim(progress: Progress<'_>) -> Result<(), SetupError> {
+    let tools = Tools::find();
+    let sources = tools.workspace().join("sdk/js");
+    let files = ["package.json", "package-lock.json"].map(|name| sources.join(name));
+    let stamp = Stamp::new(&tools, "js-shim", &files.each_ref().map(PathBuf::as_path))?;
+    if stamp.is_fresh() && tools.node().is_ok() && sources.join("node_modules").exists() {
+        return Ok(());
+    }
+    let npm = npm(&tools, progress)?;
+    progress("installing the modules of sdk/js");
+    let options = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+    ours(npm.args(options).folder(&sources)).run(LONG)?.success()?;
+    stamp.press()
 }
 
 /// Copies what a package is made of: pip writes beside what it builds.
@@ -391,7 +434,7 @@ pub enum SetupError {
     #[error(transparent)]
     Program(#[from] ProgramError),
     /// Maven failed.
-    #[error("maven could not build the Java client: {said}")]
+    #[error("maven could not build: {said}")]
     Maven {
         /// The end of what it said.
         said: String,

@@ -68,6 +68,14 @@ impl Tools {
         self.installed("shimmed/bin/python", "the Python that has the shim")
     }
 
+    /// The shim for Java.
+    ///
+    /// # Errors
+    /// [`Missing`], as all of these.
+    pub fn java_shim(&self) -> Result<PathBuf, Missing> {
+        self.installed("java-shim/rolecall-shim.jar", "the shim for Java")
+    }
+
     /// What the table of names is made from: the service models, the lists of actions, the exceptions.
     ///
     /// # Errors

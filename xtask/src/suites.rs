@@ -40,6 +40,10 @@ pub(crate) enum Need {
     Go,
     /// The Java client.
     Java,
+    /// The shim for Java, and what its tests lean on.
+    JavaShim,
+    /// What the tests of the shim for JavaScript lean on.
+    JsShim,
     /// The Rust client.
     Rust,
 }
@@ -58,6 +62,8 @@ impl Need {
         Self::Node,
         Self::Go,
         Self::Java,
+        Self::JavaShim,
+        Self::JsShim,
         Self::Rust,
     ];
 
@@ -223,7 +229,14 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "shims",
         promise: "unchanged programs tell of their calls, never notice it, and let no secret out",
-        needs: &[Need::Python, Need::ShimmedPython],
+        needs: &[
+            Need::Python,
+            Need::ShimmedPython,
+            Need::Java,
+            Need::JavaShim,
+            Need::Node,
+            Need::JsShim,
+        ],
         run: Run::Programs(Place::Here),
     },
     Suite {

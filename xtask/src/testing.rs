@@ -237,6 +237,8 @@ fn prepare(needs: &[Need]) -> Prepared {
             Need::Node => setup::node(&mut progress),
             Need::Go => setup::go(&mut progress),
             Need::Java => setup::java(&mut progress),
+            Need::JsShim => setup::js_shim(&mut progress),
+            Need::JavaShim => setup::java_shim(&mut progress),
             Need::ShimmedPython => setup::shimmed_python(&mut progress),
             Need::Names => setup::names(&mut progress),
             Need::Rust => setup::rust(&mut progress),

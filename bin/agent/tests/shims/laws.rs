@@ -21,3 +21,13 @@ fn check(shim: Shim) {
 fn the_python_shim_keeps_its_laws() {
     check(Shim::Python);
 }
+
+#[test]
+fn the_java_shim_keeps_its_laws() {
+    check(Shim::Java);
+}
+
+#[test]
+fn the_javascript_shim_keeps_its_laws() {
+    check(Shim::Js);
+}

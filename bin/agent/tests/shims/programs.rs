@@ -7,6 +7,7 @@ use practice::{
     clients::{Client, Errand},
     cloud::{Cloud, Layout},
     program::Invocation,
+    shims::Shim,
     tools::Tools,
 };
 
@@ -81,5 +82,21 @@ fn check(client: Client, dress: &dyn Fn(&Tools, Invocation) -> Invocation) {
 
 #[test]
 fn an_unchanged_python_program_tells_of_its_calls_by_what_pip_installed() {
-    check(Client::Python, &|tools, program| program.program(tools.shimmed_python().unwrap()));
+    check(Client::Python, &|tools, program| program.program(Shim::Python.hook(tools).unwrap()));
+}
+
+#[test]
+fn an_unchanged_java_program_tells_of_its_calls_with_an_agent_beside_it() {
+    check(Client::Java, &|tools, program| {
+        let jar = Shim::Java.hook(tools).unwrap();
+        program.env("JAVA_TOOL_OPTIONS", format!("-javaagent:{}", jar.display()))
+    });
+}
+
+#[test]
+fn an_unchanged_javascript_program_tells_of_its_calls_with_a_module_that_node_requires() {
+    check(Client::Js, &|tools, program| {
+        let hook = Shim::Js.hook(tools).unwrap();
+        program.env("NODE_OPTIONS", format!("--require={}", hook.display()))
+    });
 }
