@@ -132,9 +132,7 @@ impl<'a> Filling<'a> {
                 Some(Cow::Owned(format!("{value}-??????")))
             }
             "s3" if next.arn.ends_with(":s3:::") && last => Some(self.bucket_and_key(value)),
-            "s3" if last && next.arn.contains(":s3:::") && next.arn.ends_with('/') => {
-                Some(self.object(value))
-            }
+            "s3" if last && is_before_key(&next.arn) => Some(self.object(value)),
             _ => Some(Cow::Borrowed(value)),
         }
     }
@@ -199,6 +197,11 @@ impl Part {
         }
         self
     }
+}
+
+/// Whether the key of an object comes next: behind a bucket, or an access point.
+fn is_before_key(arn: &str) -> bool {
+    arn.ends_with("/object/") || (arn.contains(":s3:::") && arn.ends_with('/'))
 }
 
 fn is_arn(value: &str) -> bool {
