@@ -14,6 +14,11 @@ fn check(shim: Shim) {
         let done = test.run(LIMIT).unwrap();
         println!("{shim:?} {about}:\n{}\n{}", done.stdout, done.stderr);
         assert_eq!(done.code, Some(0), "{shim:?} {about}");
+        // Runners are content with nothing; Maven is told not to be.
+        for nothing in ["Ran 0 tests", "# tests 0", "skipped="] {
+            let said = done.stdout.contains(nothing) || done.stderr.contains(nothing);
+            assert!(!said, "{shim:?} {about}: {nothing}");
+        }
     }
 }
 

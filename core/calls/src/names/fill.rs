@@ -95,7 +95,7 @@ impl<'a> Filling<'a> {
         let last = cut(after).is_none();
         let mut next = Part { arn: format!("{}{before}", part.arn), ..part.clone() };
         if is_arn(value) {
-            return Some(next.whole(value, after, last));
+            return Some(next.whole(&self.short(value), after, last));
         }
         let value = match address(value) {
             Some(Address { host, account, name }) => {
@@ -144,6 +144,16 @@ impl<'a> Filling<'a> {
         match value.split_once('/') {
             Some((bucket, key)) => Cow::Owned(format!("{bucket}/{}", self.object(key))),
             None => Cow::Borrowed(value),
+        }
+    }
+
+    /// An ARN that may be one of an object behind an access point, as the source of a copy can be.
+    fn short<'v>(&self, arn: &'v str) -> Cow<'v, str> {
+        match arn.split_once("/object/") {
+            Some((point, key)) if self.prefix == "s3" => {
+                Cow::Owned(format!("{point}/object/{}", self.object(key)))
+            }
+            _ => Cow::Borrowed(arn),
         }
     }
 
