@@ -13,6 +13,8 @@ pub enum Loss {
     OverQuota,
     /// The spool was full.
     SpoolFull,
+    /// The disk did not take it: it was full, or failed.
+    DiskRefused,
     /// The spool had been written and could not be read any more.
     SpoolDamaged,
     /// A shim says so itself.
@@ -21,11 +23,12 @@ pub enum Loss {
 
 impl Loss {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::KernelDrop,
         Self::Malformed,
         Self::OverQuota,
         Self::SpoolFull,
+        Self::DiskRefused,
         Self::SpoolDamaged,
         Self::Shim(ShimLoss::Full),
         Self::Shim(ShimLoss::Long),
@@ -34,6 +37,11 @@ impl Loss {
         Self::Shim(ShimLoss::Other),
     ];
 
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|loss| loss.as_str() == name)
+    }
+
     /// Its name in records and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,6 +49,7 @@ impl Loss {
             Self::Malformed => "malformed",
             Self::OverQuota => "over-quota",
             Self::SpoolFull => "spool-full",
+            Self::DiskRefused => "disk-refused",
             Self::SpoolDamaged => "spool-damaged",
             Self::Shim(ShimLoss::Full) => "shim-full",
             Self::Shim(ShimLoss::Long) => "shim-long",
@@ -56,8 +65,9 @@ impl Loss {
             Self::Malformed => 1,
             Self::OverQuota => 2,
             Self::SpoolFull => 3,
-            Self::SpoolDamaged => 4,
-            Self::Shim(loss) => 5 + loss as usize,
+            Self::DiskRefused => 4,
+            Self::SpoolDamaged => 5,
+            Self::Shim(loss) => 6 + loss as usize,
         }
     }
 }

@@ -2,6 +2,7 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use cloud::Region;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{AccessKeyId, Outcome};
 
@@ -20,7 +21,8 @@ pub enum Kind {
 }
 
 /// How much a line's word is worth, by its version. Whoever knows less of the sender lowers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Trust {
     /// Client-side monitoring of an SDK: datagrams that anybody on the machine can send, without parameters.
     Monitoring,

@@ -14,11 +14,17 @@
 //! What it does not know is [`Needs::Unknown`] or [`Names::Unknown`]. Service and operation are kept beside it, so that a
 //! better table can name history anew.
 //!
+//! # What is stored
+//!
+//! A [`Batch`] of [`Entry`]s is what the agent puts into a frame of its spool, and what the server reads with
+//! [`read_batch`]: calls, and beside them which leases there are, which shims speak, and the coverage ledger.
+//!
 //! # What is not told
 //!
 //! An attempt is joined to no call: monitoring has no id that would allow it without guessing. It carries the access key
 //! of monitored SDKs, so that a caller may use it as evidence; it is never counted as a call.
 
+mod batch;
 mod coverage;
 mod event;
 mod fold;
@@ -32,6 +38,9 @@ mod record;
 mod redact;
 mod refused;
 
+pub use batch::{
+    BATCH_FULL, BATCH_MAX, Batch, Covered, ENTRIES_MAX, Entry, Heard, Leased, NotABatch, read_batch,
+};
 pub use coverage::{Coverage, End, Imbalance, Loss};
 pub use event::{Event, Hello, Kind, Parameters, Trust};
 pub use fold::{Evictions, Fold, Told};

@@ -9,6 +9,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloud::AccountId;
+use serde::{Deserialize, Serialize};
 
 use crate::{Event, Trust};
 use fill::{Filled, Filling};
@@ -35,7 +36,8 @@ pub enum Needs {
 }
 
 /// How sure the actions are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// AWS lists the action, or says that none is needed.
     Listed,
@@ -46,7 +48,8 @@ pub enum Basis {
 /// What an action does to what it is allowed on, as AWS lists it; of several actions, the strongest.
 ///
 /// [AWS: access levels](https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_understand-policy-summary-access-level-summaries.html)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Shows that things exist.
     List,
@@ -63,7 +66,8 @@ pub enum Access {
 /// Which of CloudTrail's kinds of events it is. By default CloudTrail records management events alone.
 ///
 /// [AWS: data events](https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-data-events-with-cloudtrail.html)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Plane {
     /// On what is in a resource, such as an object of a bucket.
     Data,
@@ -72,7 +76,8 @@ pub enum Plane {
 }
 
 /// How the caller named the resource: its first part, where it has several; of several resources, the last in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NamedBy {
     /// By its ARN: region and account are its own.
     Arn,
@@ -97,6 +102,16 @@ pub struct Named {
     pub plane: Option<Plane>,
     /// How the resource was named. Nothing where it has no name.
     pub by: Option<NamedBy>,
+}
+
+impl Named {
+    /// Whether every action is known, and for each every resource.
+    pub fn is_whole(&self) -> bool {
+        match &self.needs {
+            Needs::Unknown => false,
+            Needs::These(needs) => needs.values().all(|names| *names != Names::Unknown),
+        }
+    }
 }
 
 /// How much of an S3 object's key is told: keys can be personal, and there are many.

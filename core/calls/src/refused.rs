@@ -111,6 +111,13 @@ impl Refusals {
         }
     }
 
+    /// So many more.
+    pub fn add(&mut self, reason: Refused, count: u64) {
+        if let Some(counter) = self.0.get_mut(reason as usize) {
+            *counter = counter.saturating_add(count);
+        }
+    }
+
     /// How many for this reason.
     pub fn of(&self, reason: Refused) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or_default()

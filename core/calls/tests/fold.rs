@@ -8,8 +8,8 @@ use std::{
 };
 
 use calls::{
-    Fold, Key, Line, Named, Names, Needs, Outcome, Record, Sighting, Signer, Told, Trust, Why,
-    decode,
+    AccessKeyId, Fold, Key, Line, Named, Names, Needs, Outcome, Parameters, Record, Sighting,
+    Signer, Told, Trust, Why, decode,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -28,10 +28,13 @@ fn key(workload: u8, resource: u16, outcome: Outcome) -> Key {
     let arn = format!("arn:aws:s3:::reports/{resource}");
     Key {
         workload: who(workload),
+        access_key: None,
         signer: Signer::Unknown,
         trust: Trust::Shim,
         service: "S3".into(),
         operation: "GetObject".into(),
+        region: None,
+        unnamed: Parameters::new(),
         named: on(Names::These(BTreeSet::from([arn]))),
         outcome,
     }
@@ -40,7 +43,16 @@ fn key(workload: u8, resource: u16, outcome: Outcome) -> Key {
 fn seen(count: u64, second: i64) -> Sighting {
     let first = Timestamp::from_second(second).unwrap();
     let request_id = Some(format!("R{second}"));
-    Sighting { count, first, last: first, request_id, exception: None }
+    Sighting {
+        count,
+        first,
+        last: first,
+        request_id,
+        exception: None,
+        user_agent: None,
+        host: None,
+        longest: None,
+    }
 }
 
 fn at(second: u64) -> Duration {
@@ -112,8 +124,9 @@ fn an_attempt_is_not_one_more_call() {
 fn every_key_that_we_never_leased_is_told_of_apart() {
     let mut fold = Fold::new(1 << 20);
     for id in ["AKIAIOSFODNN7EXAMPLE", "ASIAY34FZKBOKMUTVV7A"] {
-        let signer = Signer::Foreign(calls::AccessKeyId::parse(id).unwrap());
-        let told = fold.take(Key { signer, ..key(1, 1, Outcome::Done) }, seen(1, 1), at(1));
+        let (signer, access_key) = (Signer::Foreign, AccessKeyId::parse(id));
+        let foreign = Key { signer, access_key, ..key(1, 1, Outcome::Done) };
+        let told = fold.take(foreign, seen(1, 1), at(1));
         check(all(&told), &[(1, Why::First)]);
     }
 }
