@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use calls::{Coverage, End, Event, Fold, Key, Line, Loss, Names, Needs, Objects, Sighting, Signer};
+use calls::{Coverage, End, Event, Fold, Key, Line, Loss, Names, Needs, Objects, Sighting, Signer, Tell};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagram: &[u8]| {
@@ -42,7 +42,7 @@ fn take(mut event: Event<'_>, fold: &mut Fold, coverage: &mut Coverage) {
         }
     }
     let key = Key::of(&event, None, Signer::Unknown, named);
-    let told = fold.take(key, sighting, Duration::ZERO);
+    let told = fold.take(key, sighting, Tell::AtOnce, Duration::ZERO);
     if let Some(record) = told.first {
         coverage.ended(End::Stored, record.sighting.count);
     }

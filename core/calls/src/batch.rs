@@ -73,6 +73,10 @@ pub struct Covered {
     pub refusals: Refusals,
     /// How many are held, and have no end yet.
     pub held: u64,
+    /// How many streams ended without a last word, meanwhile. What their processes held is lost, and nobody knows how much.
+    pub cut_off: u64,
+    /// How many runs of the agent ended so, 0 or 1: it is told once, by the run that comes after.
+    pub crashes: u64,
 }
 
 /// The longest batch when it is laid out, in bytes.

@@ -162,6 +162,17 @@ impl Coverage {
         }
     }
 
+    /// What came since an earlier state of the same ledger.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = Self::default();
+        since.sent(self.sent.saturating_sub(earlier.sent));
+        for ((end, now), (_, before)) in self.ends().zip(earlier.ends()) {
+            since.ended(end, now.saturating_sub(before));
+        }
+        since
+    }
+
     /// Whether it adds up, with so many that are held and have no end yet.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::{Key, Record, Sighting, Why};
 ///
 /// ```
 /// use std::time::Duration;
-/// use calls::{Fold, Key, Line, Named, Sighting, Signer, decode};
+/// use calls::{Fold, Key, Line, Named, Sighting, Signer, Tell, decode};
 ///
 /// let line = br#"{"Version":2,"Type":"ApiCall","Service":"S3","Api":"GetObject","Timestamp":1,"Count":3}"#;
 /// let Line::Event(event) = decode(line)?.line else { panic!("another line") };
@@ -26,9 +26,9 @@ use crate::{Key, Record, Sighting, Why};
 /// let sighting = Sighting::of(&event).expect("a call, not an attempt");
 ///
 /// let mut fold = Fold::new(1 << 20);
-/// let told = fold.take(key.clone(), sighting.clone(), Duration::ZERO);
+/// let told = fold.take(key.clone(), sighting.clone(), Tell::AtOnce, Duration::ZERO);
 /// assert_eq!(told.first.map(|record| record.sighting.count), Some(3));
-/// assert_eq!(fold.take(key, sighting, Duration::ZERO).first, None);
+/// assert_eq!(fold.take(key, sighting, Tell::AtOnce, Duration::ZERO).first, None);
 /// assert_eq!(fold.drain(Duration::from_secs(10))[0].sighting.count, 3);
 /// # Ok::<(), calls::Refused>(())
 /// ```
@@ -63,6 +63,26 @@ struct Cell {
     seen: Duration,
     /// What was not told yet.
     pending: Option<Sighting>,
+    /// Whether anything of it was told.
+    told: bool,
+}
+
+impl Cell {
+    fn take(&mut self, why: Why) -> Option<(Sighting, Why)> {
+        let sighting = self.pending.take()?;
+        let why = if self.told { why } else { Why::First };
+        self.told = true;
+        Some((sighting, why))
+    }
+}
+
+/// When a first sight is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// Now.
+    AtOnce,
+    /// With the counts: whoever stores records has little room.
+    Later,
 }
 
 /// What a sighting brings up.
@@ -107,7 +127,7 @@ impl Fold {
     /// Takes in what was seen. `now` is the time since boot.
     ///
     /// A key that is larger than the whole table is told of at once and not remembered.
-    pub fn take(&mut self, key: Key, sighting: Sighting, now: Duration) -> Told {
+    pub fn take(&mut self, key: Key, sighting: Sighting, tell: Tell, now: Duration) -> Told {
         self.uses += 1;
         if let Some(cell) = self.shares.get_mut(&key.workload).and_then(|share| {
             let uses = self.uses;
@@ -122,16 +142,28 @@ impl Fold {
             return Told::default();
         }
         let key = Arc::new(key);
-        let first = Record { key: Arc::clone(&key), sighting, why: Why::First };
         let weight = weight(&key);
-        let mut evicted = Vec::new();
-        if weight <= self.bytes_max {
-            while self.bytes > self.bytes_max - weight && !self.by_weight.is_empty() {
-                evicted.extend(self.evict());
-            }
-            self.insert(key, weight, now);
+        if weight > self.bytes_max {
+            let first = Some(Record { key, sighting, why: Why::First });
+            return Told { first, evicted: Vec::new() };
         }
-        Told { first: Some(first), evicted }
+        let mut evicted = Vec::new();
+        while self.bytes > self.bytes_max - weight && !self.by_weight.is_empty() {
+            evicted.extend(self.evict());
+        }
+        let (used, seen) = (self.uses, now);
+        let (first, pending) = match tell {
+            Tell::AtOnce => {
+                (Some(Record { key: Arc::clone(&key), sighting, why: Why::First }), None)
+            }
+            Tell::Later => {
+                self.held = self.held.saturating_add(sighting.count);
+                (None, Some(sighting))
+            }
+        };
+        let told = first.is_some();
+        self.insert(key, weight, Cell { used, seen, pending, told });
+        Told { first, evicted }
     }
 
     /// Everything that was counted and not told yet, in the order of its keys, and forgets what was not seen for
@@ -141,9 +173,8 @@ impl Fold {
         let mut forgotten = Vec::new();
         for (who, share) in &mut self.shares {
             for (key, cell) in &mut share.cells {
-                if let Some(sighting) = cell.pending.take() {
-                    let key = Arc::clone(key);
-                    records.push(Record { key, sighting, why: Why::Repeats });
+                if let Some((sighting, why)) = cell.take(Why::Repeats) {
+                    records.push(Record { key: Arc::clone(key), sighting, why });
                 } else if now.saturating_sub(cell.seen) >= Self::REMEMBERED {
                     forgotten.push((Arc::clone(who), cell.used));
                 }
@@ -185,23 +216,23 @@ impl Fold {
     fn evict(&mut self) -> Option<Record> {
         let who = self.by_weight.last().map(|(_, who)| Arc::clone(who))?;
         let used = self.shares.get(&who).and_then(|share| share.by_use.keys().next().copied())?;
-        let (key, cell) = self.remove(&who, used)?;
-        let sighting = cell.pending;
-        let count = sighting.as_ref().map_or(0, |sighting| sighting.count);
+        let (key, mut cell) = self.remove(&who, used)?;
+        let taken = cell.take(Why::Evicted);
+        let count = taken.as_ref().map_or(0, |(sighting, _)| sighting.count);
         self.held = self.held.saturating_sub(count);
         self.evictions.keys += 1;
         self.evictions.calls = self.evictions.calls.saturating_add(count);
-        sighting.map(|sighting| Record { key, sighting, why: Why::Evicted })
+        taken.map(|(sighting, why)| Record { key, sighting, why })
     }
 
-    fn insert(&mut self, key: Arc<Key>, weight: usize, now: Duration) {
+    fn insert(&mut self, key: Arc<Key>, weight: usize, cell: Cell) {
         let known = self.shares.get_key_value(&key.workload).map(|(who, _)| Arc::clone(who));
         let who = known.unwrap_or_else(|| Arc::new(key.workload.clone()));
         let share = self.shares.entry(Arc::clone(&who)).or_default();
         let before = share.bytes;
         share.bytes += weight;
-        share.by_use.insert(self.uses, Arc::clone(&key));
-        share.cells.insert(key, Cell { used: self.uses, seen: now, pending: None });
+        share.by_use.insert(cell.used, Arc::clone(&key));
+        share.cells.insert(key, cell);
         let after = share.bytes;
         self.bytes += weight;
         self.weigh(who, before, after);

@@ -43,7 +43,7 @@ pub use batch::{
 };
 pub use coverage::{Coverage, End, Imbalance, Loss};
 pub use event::{Event, Hello, Kind, Parameters, Trust};
-pub use fold::{Evictions, Fold, Told};
+pub use fold::{Evictions, Fold, Tell, Told};
 pub use key::AccessKeyId;
 pub use line::{DATAGRAM_MAX, Decoded, LINE_MAX, Line, decode, lines};
 pub use losses::{Losses, ShimLoss};

@@ -123,6 +123,16 @@ impl Refusals {
         self.0.get(reason as usize).copied().unwrap_or_default()
     }
 
+    /// What came since an earlier state of the same counters.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        for (count, before) in since.0.iter_mut().zip(earlier.0) {
+            *count = count.saturating_sub(before);
+        }
+        since
+    }
+
     /// How many in all.
     pub fn total(&self) -> u64 {
         self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))

@@ -115,7 +115,8 @@ fn covered() -> impl Strategy<Value = Covered> {
             refused.iter().for_each(|(why, count)| {
                 refusals.add(*Refused::ALL.get(*why).unwrap(), *count);
             });
-            Covered { from, to, coverage, refusals, held: held.into() }
+            let (held, cut_off) = (held.into(), sent);
+            Covered { from, to, coverage, refusals, held, cut_off, crashes: 1 }
         },
     )
 }

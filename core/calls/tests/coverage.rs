@@ -88,3 +88,17 @@ proptest! {
         prop_assert_eq!(together.balance(0), Ok(()));
     }
 }
+
+#[test]
+fn what_came_since_and_what_was_before_is_what_there_is() {
+    let mut before = Coverage::default();
+    before.sent(7);
+    before.ended(End::Stored, 3);
+    let mut now = before.clone();
+    now.never_came(Loss::KernelDrop, 5);
+    now.ended(End::Folded, 2);
+    let since = now.since(&before);
+    assert_eq!((since.sent_in_all(), since.of(End::Stored), since.lost_in_all()), (5, 0, 5));
+    before.merge(&since);
+    assert_eq!(before, now);
+}

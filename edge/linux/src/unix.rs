@@ -141,7 +141,7 @@ fn unix<Fd: AsFd>(socket: &Fd) -> Result<BorrowedFd<'_>, PeerError> {
 }
 
 /// Types that any bytes from the kernel make a valid value of.
-trait Plain: Copy {
+pub(crate) trait Plain: Copy {
     const ZERO: Self;
 }
 
@@ -153,9 +153,13 @@ impl Plain for libc::c_int {
     const ZERO: Self = 0;
 }
 
+impl Plain for [u32; 9] {
+    const ZERO: Self = [0; 9];
+}
+
 /// Reads a socket option. A library's safe form of `SO_PEERCRED` takes the process's number for
 /// something that is never zero, which it is for a peer in a PID namespace that we cannot see.
-fn option<T: Plain>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> {
+pub(crate) fn option<T: Plain>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> {
     let mut value = T::ZERO;
     let size = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
     let mut length = size;

@@ -128,6 +128,10 @@ struct CoveredLine<'a> {
     attempts: u64,
     #[serde(default)]
     held: u64,
+    #[serde(default)]
+    cut: u64,
+    #[serde(default)]
+    crashes: u64,
     #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
     lost: BTreeMap<Text<'a>, u64>,
     #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -217,7 +221,7 @@ fn calls_line(record: &Record) -> Calls<'_> {
 }
 
 fn covered_line(covered: &Covered) -> CoveredLine<'_> {
-    let Covered { from, to, coverage, refusals, held } = covered;
+    let Covered { from, to, coverage, refusals, held, cut_off, crashes } = covered;
     let lost = Loss::ALL.into_iter().map(|loss| (loss.as_str(), coverage.of(End::Lost(loss))));
     let refused = Refused::ALL.into_iter().map(|why| (why.as_str(), refusals.of(why)));
     let some = |(name, count): (&'static str, u64)| (count > 0).then(|| (Text::from(name), count));
@@ -229,6 +233,8 @@ fn covered_line(covered: &Covered) -> CoveredLine<'_> {
         folded: coverage.of(End::Folded),
         attempts: coverage.of(End::Attempt),
         held: *held,
+        cut: *cut_off,
+        crashes: *crashes,
         lost: lost.filter_map(some).collect(),
         refused: refused.filter_map(some).collect(),
     }
@@ -359,7 +365,8 @@ fn read_covered(line: &CoveredLine<'_>) -> Result<Covered, &'static str> {
         }
     }
     let (from, to) = (time(line.f)?, time(line.l)?);
-    Ok(Covered { from, to, coverage, refusals, held: line.held })
+    let (held, cut_off, crashes) = (line.held, line.cut, line.crashes);
+    Ok(Covered { from, to, coverage, refusals, held, cut_off, crashes })
 }
 
 fn time(ms: i64) -> Result<Timestamp, &'static str> {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cgroups;
 #[cfg(test)]
+mod datagrams;
+#[cfg(test)]
 mod doors;
 #[cfg(test)]
 mod namespaces;

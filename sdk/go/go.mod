@@ -1,0 +1,8 @@
+module rolecall/sdk/go
+
+go 1.24
+
+require (
+	github.com/aws/aws-sdk-go-v2 v1.48.0
+	github.com/aws/smithy-go v1.28.9
+)
