@@ -46,6 +46,7 @@ pub struct Scene {
     by_cgroup: bool,
     binding: String,
     rest: String,
+    calls: Option<String>,
     sts: Option<String>,
 }
 
@@ -92,6 +93,7 @@ impl Default for Scene {
             by_cgroup: false,
             binding: String::new(),
             rest: String::new(),
+            calls: None,
             sts: None,
         }
     }
@@ -142,6 +144,13 @@ impl Scene {
         self
     }
 
+    /// Records calls, with these lines of `[calls]` besides the socket.
+    #[must_use]
+    pub fn calls(mut self, lines: &str) -> Self {
+        self.calls = Some(lines.to_owned());
+        self
+    }
+
     /// Asks STS at another address than the cloud's, such as a [proxy](crate::proxy)'s.
     #[must_use]
     pub fn sts(mut self, endpoint: impl Into<String>) -> Self {
@@ -172,7 +181,11 @@ impl Scene {
                 text += &self.bound(application, by_cgroup);
             }
         }
-        text + &format!("[metadata]\nnamespaces = {namespaces:?}\n{}", self.rest)
+        text += &format!("[metadata]\nnamespaces = {namespaces:?}\n{}", self.rest);
+        if let Some(lines) = &self.calls {
+            text += &format!("\n[calls]\nsocket = {:?}\n{lines}\n", calls_socket(workspace));
+        }
+        text
     }
 
     /// One binding: namespaces `NAME` and `NAME-…` are the application `NAME`.
@@ -267,6 +280,11 @@ impl Stage {
         Errand::new(self.cloud.endpoint(), REGION, &self.workspace.folder().join(name))
     }
 
+    /// Where shims tell of calls, in a scene that records them.
+    pub fn calls_socket(&self) -> PathBuf {
+        calls_socket(&self.workspace)
+    }
+
     /// Where the issuer's documents are.
     pub fn documents(&self) -> PathBuf {
         documents(&self.workspace)
@@ -306,6 +324,10 @@ fn account(index: usize) -> String {
 
 /// The region of every stage.
 pub const REGION: &str = "eu-west-1";
+
+fn calls_socket(workspace: &Workspace) -> PathBuf {
+    workspace.folder().join("calls").join("calls.sock")
+}
 
 fn documents(workspace: &Workspace) -> PathBuf {
     workspace.folder().join("issuer")

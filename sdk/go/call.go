@@ -44,12 +44,24 @@ type call struct {
 
 // beginCall reads the input here, as the program may change it when the call is over.
 func beginCall(service, api string, input any) *call {
+	if !isName(api) {
+		api = nameOfInput(input)
+	}
 	parameters, fits := parametersOf(service, input)
 	now := time.Now()
 	return &call{
 		facts: facts{kind: "ApiCall", service: service, api: api, parameters: parameters, tooLarge: !fits},
 		begun: now, began: now.UnixMilli(),
 	}
+}
+
+// nameOfInput is the operation by its input's type: for parts of the SDK that give no real name, as S3's presigned posts.
+func nameOfInput(input any) string {
+	of := reflect.TypeOf(input)
+	if of == nil || of.Kind() != reflect.Pointer {
+		return ""
+	}
+	return strings.TrimSuffix(of.Elem().Name(), "Input")
 }
 
 // takeRequest reads host, access key and region of a request that is signed; of the session token and the signature

@@ -58,12 +58,9 @@ func (o outermost) HandleInitialize(
 
 // begin is nothing for what is no call of a service: the instance's metadata, say.
 func (o outermost) begin(ctx context.Context, input any) (c *call) {
-	service := middleware.GetServiceID(ctx)
-	if service == "" {
-		return nil
-	}
 	defer o.shim.caught(true)
-	if !o.shim.wanted() {
+	service := middleware.GetServiceID(ctx)
+	if service == "" || !o.shim.wanted() {
 		return nil
 	}
 	return beginCall(service, middleware.GetOperationName(ctx), input)

@@ -26,6 +26,7 @@ type sender struct {
 	network  string
 	address  string
 	greeting func() []byte
+	put      func(syscall.RawConn, []byte) (sent int, gone bool)
 	stream   net.Conn
 	raw      syscall.RawConn
 	unsent   []byte
@@ -75,7 +76,7 @@ func (s *sender) ready() bool {
 
 // push says how many bytes the socket took; -1 if the connection is gone.
 func (s *sender) push(data []byte) int {
-	sent, gone := write(s.raw, data)
+	sent, gone := s.put(s.raw, data)
 	if gone {
 		s.lose()
 		return -1

@@ -56,7 +56,7 @@ func newShim(setting func(string) string) *shim {
 		off:     !supported || setting("ROLECALL_CALLS") == "off" || network == "",
 		fold:    fold{table: map[string]*entry{}},
 		lost:    map[string]int64{},
-		sender:  &sender{network: network, address: address, greeting: hello, pause: firstPause},
+		sender:  &sender{network: network, address: address, greeting: hello, put: write, pause: firstPause},
 	}
 }
 

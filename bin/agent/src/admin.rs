@@ -55,6 +55,11 @@ pub enum Ask {
         /// The process; none means the workload behind the development listeners.
         pid: Option<u32>,
     },
+    /// Which calls were recorded, from a frame of the spool on?
+    Calls {
+        /// The frame; the oldest that is there where none is named.
+        from: Option<u64>,
+    },
     /// What is served and held?
     Status,
     /// Read the file again.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{self, AdminError, Ask},
+    calls::shown,
     clock,
     config::{ConfigError, admin_socket},
     control::{
@@ -70,6 +71,9 @@ pub enum Command {
     },
     /// Print the variables that point a workload at a container door, a line each.
     Environment(Environment),
+    /// Print the calls that were recorded here and that no server has yet.
+    #[command(after_help = CALLS_EXAMPLES)]
+    Calls(Calls),
     /// Say what is served, which leases are held and what was refused.
     Status,
     /// Read the file again; a broken one is refused and the old one stays.
@@ -117,6 +121,25 @@ pub struct NamespacePlace {
     pub pid: Option<u32>,
 }
 
+/// Which calls to print.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Calls {
+    /// Go on with what comes, until interrupted.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin with this frame of the spool in place of the oldest.
+    #[arg(long, value_name = "NUMBER")]
+    pub from: Option<u64>,
+}
+
+const CALLS_EXAMPLES: &str = "\
+Examples:
+  rolecall-agent calls                    what is in the spool, a line each
+  rolecall-agent calls --follow           and what comes
+  rolecall-agent calls -o json | jq .     a JSON object in each line
+
+With -o json each line is one object; `entry` says what it tells of: calls, leased, heard or covered.";
+
 /// What to do with the redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Redirect {
@@ -161,6 +184,9 @@ enum Failure {
 pub fn execute(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
         None | Some(Command::Run) => run_agent(&arguments.config).map(|()| None),
+        Some(Command::Calls(calls)) => {
+            calls.print(&arguments.config, arguments.output).map(|()| None)
+        }
         Some(command) => command.execute(&arguments.config).map(Some),
     };
     match done {
@@ -215,6 +241,8 @@ impl Command {
             }
             Self::Explain { pid } => explain_process(config, *pid),
             Self::Environment(environment) => Ok(environment.execute(&socket()?)?),
+            // It prints as it goes.
+            Self::Calls(_) => Ok(Value::Null),
             Self::Status => Ok(admin::ask(&socket()?, &Ask::Status, None)?),
             Self::Reload => Ok(admin::ask(&socket()?, &Ask::Reload, None)?),
             Self::Join(join) => join_server(join, config),
@@ -224,6 +252,38 @@ impl Command {
             Self::Redirect(redirect) => redirect.execute(config),
         }
     }
+}
+
+/// How often what comes is asked for.
+const FOLLOW: Duration = Duration::from_millis(500);
+
+impl Calls {
+    fn print(self, config: &Path, output: Output) -> Result<(), Failure> {
+        let socket = admin_socket(config)?;
+        let mut from = self.from;
+        loop {
+            let answer: Answered = admin::ask(&socket, &Ask::Calls { from }, None)?;
+            for entry in &answer.entries {
+                match output {
+                    Output::Json => print(&format!("{entry}\n")),
+                    Output::Text => print(&format!("{}\n", shown::line(entry))),
+                }
+            }
+            from = Some(answer.next);
+            match (answer.entries.is_empty(), self.follow) {
+                (true, false) => return Ok(()),
+                (true, true) => std::thread::sleep(FOLLOW),
+                (false, _) => {}
+            }
+        }
+    }
+}
+
+/// What the agent has of calls.
+#[derive(serde::Deserialize)]
+struct Answered {
+    next: u64,
+    entries: Vec<Value>,
 }
 
 impl Attach {

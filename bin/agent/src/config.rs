@@ -64,6 +64,8 @@ pub struct Config {
     /// The socket for the operator's commands.
     #[serde(default)]
     pub admin: AdminSection,
+    /// How calls are recorded; none are where the file says nothing of it.
+    pub calls: Option<CallsSection>,
     /// Where container labels come from.
     pub docker: Option<DockerSection>,
     /// Which application gets which role.
@@ -226,6 +228,38 @@ pub struct LogSection {
 pub struct AdminSection {
     /// The socket's path.
     pub socket: PathBuf,
+}
+
+/// `[calls]`: how calls are recorded.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallsSection {
+    /// The socket that shims connect to.
+    pub socket: PathBuf,
+    /// The port at 127.0.0.1 where the monitoring of SDKs without a shim is heard, in the host's own namespace and in every
+    /// served one; 0 for nowhere.
+    pub monitoring_port: u16,
+    /// How much of the disk calls may take until a server has them, in MiB: 16 to 1,048,576.
+    pub spool_mib: u64,
+    /// How much memory the table of equal calls may take, in MiB: 1 to 4,096.
+    pub table_mib: usize,
+    /// How often counts of equal calls are stored, in seconds: 1 to 3,600. A first sight never waits.
+    pub count_s: u64,
+    /// How many lines a second are taken from one workload: 10 to 10,000,000.
+    pub lines_per_second: u32,
+    /// How much of an S3 object's key is recorded.
+    pub objects: ObjectKeys,
+}
+
+/// How much of an object's key is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectKeys {
+    /// Its first segment: keys may be personal, and there are many.
+    #[default]
+    FirstSegment,
+    /// All of it.
+    Whole,
 }
 
 /// `[docker]`: where container labels come from.
@@ -501,6 +535,20 @@ impl Default for StsSection {
 impl Default for AdminSection {
     fn default() -> Self {
         Self { socket: PathBuf::from("/run/rolecall/agent.sock") }
+    }
+}
+
+impl Default for CallsSection {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/rolecall/calls.sock"),
+            monitoring_port: 31_000,
+            spool_mib: 1024,
+            table_mib: 64,
+            count_s: 60,
+            lines_per_second: 20_000,
+            objects: ObjectKeys::FirstSegment,
+        }
     }
 }
 

@@ -210,11 +210,17 @@ impl Engine {
         &self.tokens
     }
 
-    /// Judges what the kernel showed.
+    /// Judges what the kernel showed of somebody who asks.
     pub fn identify(&self, evidence: Evidence) -> Caller {
+        let caller = self.judge(evidence);
+        self.counters.verdict(matches!(caller.standing, Standing::Known(_)));
+        caller
+    }
+
+    /// Judges what the kernel showed, and counts it nowhere.
+    pub fn judge(&self, evidence: Evidence) -> Caller {
         let settings = self.settings();
         let standing = judge(&settings, &evidence);
-        self.counters.verdict(matches!(standing, Standing::Known(_)));
         Caller { evidence, standing, vouched: false, settings }
     }
 

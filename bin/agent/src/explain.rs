@@ -36,20 +36,33 @@ pub enum LookError {
 /// # Errors
 /// When the process has gone, before or meanwhile, or the agent may not look at it.
 pub fn look_at(pid: u32, name_of: impl Fn(u64) -> Option<Namespace>) -> Result<Seen, LookError> {
-    let process = Process::open(pid)?;
-    let inode = process.namespace_inode()?;
-    let cgroup = match process.cgroup() {
-        Ok(path) => path.parse::<CgroupPath>().ok(),
-        Err(ProcessError::NoCgroup(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let in_host_namespace = OpenNamespace::own()?.inode() == inode;
-    let evidence = Evidence { namespace: name_of(inode), cgroup, ..Evidence::default() };
-    // Asked last: only now is it sure that all of the above was of this process.
-    if process.is_alive() {
-        Ok(Seen { pid, evidence, in_host_namespace })
-    } else {
-        Err(LookError::Ended(pid))
+    Seen::of(&Process::open(pid)?, name_of)
+}
+
+impl Seen {
+    /// Looks at a process that is held. `name_of` knows the namespaces that are served, by the kernel's number.
+    ///
+    /// # Errors
+    /// When the process ended meanwhile, or the agent may not look at it.
+    pub fn of(
+        process: &Process,
+        name_of: impl Fn(u64) -> Option<Namespace>,
+    ) -> Result<Self, LookError> {
+        let inode = process.namespace_inode()?;
+        let cgroup = match process.cgroup() {
+            Ok(path) => path.parse::<CgroupPath>().ok(),
+            Err(ProcessError::NoCgroup(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let in_host_namespace = OpenNamespace::own()?.inode() == inode;
+        let evidence = Evidence { namespace: name_of(inode), cgroup, ..Evidence::default() };
+        let pid = process.pid();
+        // Asked last: only now is it sure that all of the above was of this process.
+        if process.is_alive() {
+            Ok(Self { pid, evidence, in_host_namespace })
+        } else {
+            Err(LookError::Ended(pid))
+        }
     }
 }
 

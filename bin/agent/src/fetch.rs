@@ -1,7 +1,7 @@
 //! What the lease table wishes, done: tokens signed, STS asked, results brought back.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use secret::SecretText;
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    calls::Calls,
     clock,
     control::Control,
     engine::{Engine, Now},
@@ -39,6 +40,8 @@ pub struct Fetcher {
     pub nudge: Arc<Notify>,
     /// Changed whenever a lease does.
     pub leases_changed: watch::Sender<u64>,
+    /// Who must know of a lease before it is served, where calls are recorded.
+    pub calls: OnceLock<Arc<Calls>>,
 }
 
 /// Signs tokens with the issuer's active key.
@@ -83,8 +86,12 @@ impl Fetcher {
             Ok(result) => result,
             Err(_) => Err(FetchError::Unavailable("no answer in time".to_owned())),
         };
-        if let Err(error) = &result {
-            crate::report(&format!("no credentials for {}: {error}", fetch.key));
+        match (&result, self.calls.get()) {
+            (Err(error), _) => {
+                crate::report(&format!("no credentials for {}: {error}", fetch.key));
+            }
+            (Ok(credentials), Some(calls)) => calls.leased(&fetch.key, credentials),
+            (Ok(_), None) => {}
         }
         let outcome = self.engine.fetched(clock::now(), fetch.id, result);
         if let Some(news) = self.engine.skew.saw(&outcome) {

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod admin;
 pub mod budget;
+pub mod calls;
 pub mod clock;
 pub mod command;
 pub mod config;

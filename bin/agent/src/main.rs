@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 }
 
 /// Half an agent, of which one thread or task is gone, would look alive and hand out nothing. A supervisor starts
-/// a whole one within a second, and leases on disk outlive it.
+/// a whole one within a second, and it fetches the leases anew.
 fn end_with_the_first_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -19,6 +19,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use workload::{CgroupPath, Evidence, Namespace, Workload};
 
 use crate::{
+    calls::Calls,
     clock, control,
     engine::Standing,
     identify::{Kernel, Origin, protocol},
@@ -40,6 +41,8 @@ pub struct Places {
     looked: AtomicBool,
     /// Why the watched folder cannot be looked at, while it cannot.
     blind: Mutex<Option<String>>,
+    /// Who hears what is in a namespace, where calls are recorded.
+    calls: OnceLock<Arc<Calls>>,
 }
 
 /// One namespace that is served.
@@ -137,7 +140,14 @@ impl Places {
             unserved: Mutex::default(),
             looked: AtomicBool::new(false),
             blind: Mutex::default(),
+            calls: OnceLock::new(),
         }
+    }
+
+    /// Hears the monitoring of namespaces that are served from now on.
+    pub fn record(&self, calls: Arc<Calls>) {
+        // It is set once, before anything is served.
+        let _ = self.calls.set(calls);
     }
 
     /// Serves one more namespace. Blocks for about a millisecond.
@@ -172,6 +182,9 @@ impl Places {
         let summary = place.summary();
         open.insert(name.to_owned(), place);
         self.tell(&open);
+        if let (Some(calls), Some(place)) = (self.calls.get(), open.get(name)) {
+            calls.hear(namespace, &place.evidence);
+        }
         Ok(summary)
     }
 
@@ -385,6 +398,9 @@ impl Places {
     /// Closes the doors; when it returns, requests are refused. The addresses stay, so that nobody else
     /// answers. Not for a thread of the runtime.
     fn close(&self, place: Place) -> Listeners {
+        if let Some(calls) = self.calls.get() {
+            calls.forget(&place.evidence.name);
+        }
         for task in place.accepting {
             task.abort();
             // It ends by being aborted, and that is no news.

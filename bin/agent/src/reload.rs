@@ -131,6 +131,7 @@ fn needs_restart(start: &Config, new: &Config) -> Vec<&'static str> {
         ("server", server(start) != server(new)),
         ("log", start.log != new.log),
         ("admin", start.admin != new.admin),
+        ("calls", start.calls != new.calls),
         ("docker", start.docker != new.docker),
     ]
     .into_iter()

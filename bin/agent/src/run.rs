@@ -4,7 +4,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::OwnedFd,
     path::Path,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -27,8 +27,11 @@ use crate::{
     access::{self, AccessLog},
     admin::{self, Ask},
     budget::TOTAL_MAX,
+    calls::{Calls, Threads, collector::Limits, ear, shown, store, who::Judge},
     clock,
-    config::{Config, ConfigError, IssuerSection, OnStop, SigningAlgorithm},
+    config::{
+        CallsSection, Config, ConfigError, IssuerSection, ObjectKeys, OnStop, SigningAlgorithm,
+    },
     control::{Control, Line, line::OpenError},
     engine::{Engine, Standing},
     explain,
@@ -86,6 +89,9 @@ pub enum StartError {
     /// Namespaces cannot be watched.
     #[error(transparent)]
     Watch(#[from] linux::WatchError),
+    /// Calls cannot be recorded.
+    #[error(transparent)]
+    Calls(#[from] store::OpenError),
 }
 
 /// A running agent.
@@ -98,6 +104,9 @@ struct Agent {
     server: Arc<Server>,
     kernel: Arc<Kernel>,
     places: Arc<Places>,
+    /// What records calls, where the file says so, and its threads.
+    calls: Option<Arc<Calls>>,
+    threads: Mutex<Option<Threads>>,
     /// For the thread of the operator's commands, which is none of the runtime's.
     runtime: tokio::runtime::Handle,
 }
@@ -196,6 +205,7 @@ impl Agent {
             control: control.clone(),
             nudge: Arc::clone(&nudge),
             leases_changed,
+            calls: OnceLock::new(),
         });
         let server = Arc::new(Server {
             engine: Arc::clone(&engine),
@@ -210,7 +220,31 @@ impl Agent {
             Arc::new(Places::new(Arc::clone(&server), Arc::clone(&kernel), plan, connections_max));
         let reloader = Arc::new(Reloader::new(path.to_owned(), folder, Arc::clone(&fetcher)));
         let runtime = tokio::runtime::Handle::current();
-        Ok(Arc::new(Self { reloader, control, engine, fetcher, server, kernel, places, runtime }))
+        let judge = Judge {
+            engine: Arc::clone(&engine),
+            kernel: Arc::clone(&kernel),
+            places: Arc::clone(&places),
+        };
+        let recording = config.calls.as_ref().map(|section| record(section, config, judge));
+        let (calls, threads) = recording.transpose()?.unzip();
+        if let Some(calls) = &calls {
+            // Before anything is served: it is set once.
+            let _ = fetcher.calls.set(Arc::clone(calls));
+            places.record(Arc::clone(calls));
+        }
+        let threads = Mutex::new(threads);
+        Ok(Arc::new(Self {
+            reloader,
+            control,
+            engine,
+            fetcher,
+            server,
+            kernel,
+            places,
+            calls,
+            threads,
+            runtime,
+        }))
     }
 
     async fn serve(self: &Arc<Self>) -> Result<(), StartError> {
@@ -240,7 +274,18 @@ impl Agent {
         }
         // Best effort: a socket file without an agent is found out by the next start.
         let _ = std::fs::remove_file(&config.admin.socket);
+        self.end_recording().await;
         Ok(())
+    }
+
+    /// What was counted is told and made durable, however long the disk takes; a supervisor has a limit for it.
+    async fn end_recording(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(calls), Some(threads)) = (&self.calls, threads) {
+            calls.stop();
+            // A thread that panicked has ended the process already.
+            let _ = tokio::task::spawn_blocking(|| threads.join()).await;
+        }
     }
 
     /// What keeps the agent and its server at one.
@@ -379,6 +424,11 @@ impl Agent {
                 Ok(explain::explain(&self.engine.settings(), &self.look_at(pid)?))
             }
             Ask::Environment { pid } => self.environment(pid),
+            Ask::Calls { from } => {
+                let none = "calls are not recorded: the agent's file has no [calls]";
+                let calls = self.calls.as_ref().ok_or(none)?;
+                self.runtime.block_on(shown::read(calls.store(), from))
+            }
             Ask::Status => Ok(self.status()),
             Ask::Reload => {
                 let reloaded = self.reload().map_err(|error| error.to_string())?;
@@ -462,6 +512,9 @@ impl Agent {
             if let Some(control) = &self.control {
                 status.insert("server".to_owned(), control.status());
             }
+            if let Some(calls) = &self.calls {
+                status.insert("calls".to_owned(), self.runtime.block_on(calls.status()));
+            }
         }
         status
     }
@@ -476,6 +529,35 @@ fn refuse_forwarded(config: &Config) {
              instance's hop limit to 1, or `metadata.refuse_forwarded = false` to say that it is so"
         ));
     }
+}
+
+/// Starts what records calls.
+fn record(
+    section: &CallsSection,
+    config: &Config,
+    judge: Judge,
+) -> Result<(Arc<Calls>, Threads), StartError> {
+    let limits = Limits {
+        table_bytes: section.table_mib << 20,
+        count: Duration::from_secs(section.count_s),
+        objects: match section.objects {
+            ObjectKeys::FirstSegment => ::calls::Objects::FirstSegment,
+            ObjectKeys::Whole => ::calls::Objects::Whole,
+        },
+    };
+    let settings = ear::Settings {
+        socket: section.socket.clone(),
+        port: section.monitoring_port,
+        lines_per_second: section.lines_per_second,
+        limits,
+    };
+    let place = store::Place {
+        folder: Folder::open(&config.data)?,
+        budget_bytes: section.spool_mib << 20,
+        server: config.server.is_some(),
+    };
+    let (calls, threads) = ear::start(settings, place, judge)?;
+    Ok((Arc::new(calls), threads))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -13,8 +13,8 @@ use workload::{Conditions, InvalidRule, Kind, Rule, Rules, Workload};
 
 use crate::{
     config::{
-        self, BindingSection, ConditionsSection, Config, ConfigError, HostSection, Place,
-        SourceKind, SwitchPosition,
+        self, BindingSection, CallsSection, ConditionsSection, Config, ConfigError, HostSection,
+        Place, SourceKind, SwitchPosition,
     },
     control::Obeyed,
 };
@@ -477,6 +477,23 @@ fn check_numbers(config: &Config, place: Place<'_>) -> Result<(), ConfigError> {
     if !(1..=longest).contains(&config.sts.timeout_s) {
         let reason = format!("`timeout_s` must be 1 to {longest} seconds");
         return Err(place.key("timeout_s", &reason));
+    }
+    config.calls.as_ref().map_or(Ok(()), |calls| check_calls(calls, place))
+}
+
+fn check_calls(calls: &CallsSection, place: Place<'_>) -> Result<(), ConfigError> {
+    let numbers = [
+        ("spool_mib", calls.spool_mib, 16..=1 << 20, "MiB"),
+        ("table_mib", calls.table_mib as u64, 1..=4096, "MiB"),
+        ("count_s", calls.count_s, 1..=3600, "seconds"),
+        ("lines_per_second", calls.lines_per_second.into(), 10..=10_000_000, "lines a second"),
+    ];
+    for (key, number, range, unit) in numbers {
+        if !range.contains(&number) {
+            let (least, most) = range.into_inner();
+            let reason = format!("`{key}` must be {least} to {most} {unit}");
+            return Err(place.key(key, &reason));
+        }
     }
     Ok(())
 }

@@ -206,6 +206,7 @@ fn reloads_that_cross_come_one_after_the_other() {
         control: None,
         nudge: Arc::default(),
         leases_changed: tokio::sync::watch::channel(0).0,
+        calls: std::sync::OnceLock::new(),
     });
     let folder = Folder::open(&plan.data()).unwrap();
     let reloader = Reloader::new(plan.config(), folder, Arc::clone(&fetcher));

@@ -44,7 +44,7 @@ pub struct Leased {
 }
 
 /// A process in which a shim speaks. Whoever is leased to and never heard has no shim, or a silent one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Heard {
     /// In which workload. Nobody is known where the process could not be attested.
     pub workload: Option<Workload>,

@@ -16,86 +16,63 @@ const AT_ONCE: usize = 64;
 /// The longest datagram of UDP over IPv4, in bytes.
 const LONGEST: usize = 65_507;
 
-/// A UDP socket, non-blocking, whose losses are counted by the kernel.
+/// Listens at an address of the namespace that the calling thread is in (see [`Namespace::run`](crate::Namespace::run)),
+/// non-blocking, with room for about `room_bytes` bytes.
 ///
 /// A burst that the receiver is too slow for is dropped by the kernel and not told to the sender. With a buffer of the usual
-/// 208 KiB half of a busy second can be lost; so it asks for more, and [`Datagrams::dropped`] says what was lost all the same.
-#[derive(Debug)]
-pub struct Datagrams {
-    socket: UdpSocket,
+/// 208 KiB half of a busy second can be lost, so more is asked for; without `CAP_NET_ADMIN` it is at most what
+/// `net.core.rmem_max` allows. The kernel counts its own bookkeeping as well, about 800 bytes for each datagram.
+///
+/// # Errors
+///
+/// The address is in use, or is not there.
+pub fn listen(address: SocketAddr, room_bytes: usize) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    if set_socket_recv_buffer_size_force(&socket, room_bytes).is_err() {
+        socket2::SockRef::from(&socket).set_recv_buffer_size(room_bytes)?;
+    }
+    Ok(socket)
+}
+
+/// Hands `each` the datagrams that are there, 64 at most, and answers how many there were.
+///
+/// # Errors
+///
+/// `WouldBlock` when there are none, and the kernel's.
+///
+/// [recvmmsg(2)](https://man7.org/linux/man-pages/man2/recvmmsg.2.html)
+pub fn receive(
+    socket: impl AsFd,
+    room: &mut Room,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<usize> {
+    let received = receive_some(socket.as_fd(), room)?;
+    for (bytes, header) in room.bytes.chunks(LONGEST).zip(&room.headers).take(received) {
+        let length = usize::try_from(header.msg_len).unwrap_or(LONGEST);
+        each(bytes.get(..length).unwrap_or_default());
+    }
+    Ok(received)
+}
+
+/// How many datagrams of a socket the kernel had no room for: the counter that `SO_RXQ_OVFL` puts beside a datagram, read without
+/// waiting for one.
+#[derive(Debug, Default)]
+pub struct Drops {
     /// The kernel's counter when it was last asked. It has 32 bits and goes around.
     seen: u32,
 }
 
-impl Datagrams {
-    /// Listens at an address of the namespace that the calling thread is in (see
-    /// [`Namespace::run`](crate::Namespace::run)), with room for about `room_bytes` bytes.
-    ///
-    /// Without `CAP_NET_ADMIN` the room is at most what `net.core.rmem_max` allows. The kernel counts its own
-    /// bookkeeping as well, about 800 bytes for each datagram.
-    ///
-    /// # Errors
-    ///
-    /// The address is in use, or is not there.
-    pub fn open(address: SocketAddr, room_bytes: usize) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
-        socket.set_nonblocking(true)?;
-        // Where this is refused the other may be cut short, and losses are counted either way.
-        if set_socket_recv_buffer_size_force(&socket, room_bytes).is_err() {
-            socket2::SockRef::from(&socket).set_recv_buffer_size(room_bytes)?;
-        }
-        let seen = drops(&socket)?;
-        Ok(Self { socket, seen })
-    }
-
-    /// Where it listens.
+impl Drops {
+    /// How many there were since this was last asked of the socket, to the unit.
     ///
     /// # Errors
     ///
     /// The kernel's.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
-    /// Hands `each` the datagrams that are there, 64 at most, and answers how many there were.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` when there are none, and the kernel's.
-    ///
-    /// [recvmmsg(2)](https://man7.org/linux/man-pages/man2/recvmmsg.2.html)
-    pub fn receive(&self, room: &mut Room, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
-        let received = receive(&self.socket, room)?;
-        for (bytes, header) in room.bytes.chunks(LONGEST).zip(&room.headers).take(received) {
-            let length = usize::try_from(header.msg_len).unwrap_or(LONGEST);
-            each(bytes.get(..length).unwrap_or_default());
-        }
-        Ok(received)
-    }
-
-    /// How many datagrams the kernel had no room for since this was last asked, to the unit: the counter that `SO_RXQ_OVFL`
-    /// puts beside a datagram, read without waiting for one.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn dropped(&mut self) -> io::Result<u64> {
-        let now = drops(&self.socket)?;
-        let since = now.wrapping_sub(self.seen);
-        self.seen = now;
-        Ok(since.into())
-    }
-}
-
-impl AsFd for Datagrams {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for Datagrams {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
+    pub fn since(&mut self, socket: impl AsFd) -> io::Result<u64> {
+        let counters: [u32; 9] = option(socket.as_fd(), SO_MEMINFO)?;
+        let now = counters.get(SK_MEMINFO_DROPS).copied().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(now.wrapping_sub(std::mem::replace(&mut self.seen, now)).into())
     }
 }
 
@@ -121,7 +98,7 @@ impl Default for Room {
     }
 }
 
-fn receive(socket: &UdpSocket, room: &mut Room) -> io::Result<usize> {
+fn receive_some(socket: BorrowedFd<'_>, room: &mut Room) -> io::Result<usize> {
     let mut slices: Vec<IoSliceMut<'_>> =
         room.bytes.chunks_mut(LONGEST).map(IoSliceMut::new).collect();
     room.headers.clear();
@@ -153,8 +130,3 @@ fn receive(socket: &UdpSocket, room: &mut Room) -> io::Result<usize> {
 const SO_MEMINFO: libc::c_int = 55;
 /// Where the drops are in it, from `linux/sock_diag.h`.
 const SK_MEMINFO_DROPS: usize = 8;
-
-fn drops(socket: &UdpSocket) -> io::Result<u32> {
-    let counters: [u32; 9] = option(socket.as_fd(), SO_MEMINFO)?;
-    counters.get(SK_MEMINFO_DROPS).copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
-}

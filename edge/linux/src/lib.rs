@@ -15,7 +15,7 @@
 
 mod cgroup;
 pub mod clock;
-mod datagrams;
+pub mod datagrams;
 mod diag;
 mod files;
 mod listener;
@@ -28,7 +28,6 @@ pub mod unix;
 mod watch;
 
 pub use cgroup::{CgroupError, CgroupId, Cgroups};
-pub use datagrams::{Datagrams, Room};
 pub use diag::{Diag, DiagError};
 pub use files::raise_open_files;
 pub use listener::{Absent, DoorAddress, HopLimit, ListenError, Listener, Listeners, Plan};

@@ -40,6 +40,7 @@ const FLOORS: &[Floor] = &[
             "edge/docker",
             "edge/aws",
             "edge/disk",
+            "edge/spool",
             "edge/api",
         ],
     ),

@@ -3,18 +3,18 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
 };
 
-use linux::{Datagrams, Room};
+use linux::datagrams::{self, Drops, Room};
 
 use crate::stage::{namespace, need};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Everything that is there, as texts.
-fn received(datagrams: &Datagrams, room: &mut Room) -> Vec<String> {
+fn received(socket: &UdpSocket, room: &mut Room) -> Vec<String> {
     let mut all = Vec::new();
     loop {
         let each = |bytes: &[u8]| all.push(String::from_utf8(bytes.to_vec()).unwrap());
-        match datagrams.receive(room, each) {
+        match datagrams::receive(socket, room, each) {
             Ok(count) => assert!((1..=64).contains(&count)),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -26,32 +26,34 @@ fn received(datagrams: &Datagrams, room: &mut Room) -> Vec<String> {
 
 #[test]
 fn datagrams_come_whole_and_in_order_however_many_there_are() {
-    let mut datagrams = need!(Datagrams::open(ANY, 4 << 20));
+    let socket = need!(datagrams::listen(ANY, 4 << 20));
+    let mut drops = Drops::default();
     let sender = UdpSocket::bind(ANY).unwrap();
     let mut sent: Vec<String> = (0..200).map(|number| format!("line {number}")).collect();
     sent.push(String::new());
     sent.push("x".repeat(65_507));
     for text in &sent {
-        sender.send_to(text.as_bytes(), datagrams.address().unwrap()).unwrap();
+        sender.send_to(text.as_bytes(), socket.local_addr().unwrap()).unwrap();
     }
     let mut room = Room::default();
-    assert_eq!(received(&datagrams, &mut room), sent);
-    assert_eq!(received(&datagrams, &mut room), Vec::<String>::new());
-    assert_eq!(datagrams.dropped().unwrap(), 0);
+    assert_eq!(received(&socket, &mut room), sent);
+    assert_eq!(received(&socket, &mut room), Vec::<String>::new());
+    assert_eq!(drops.since(&socket).unwrap(), 0);
 }
 
 #[test]
 fn what_the_kernel_drops_is_counted_to_the_unit() {
-    let mut datagrams = need!(Datagrams::open(ANY, 64 << 10));
+    let socket = need!(datagrams::listen(ANY, 64 << 10));
+    let mut drops = Drops::default();
     let sender = UdpSocket::bind(ANY).unwrap();
     let mut room = Room::default();
     for sent in [1_000, 3_000, 10] {
         for number in 0..sent {
             let text = format!("{number:0458}");
-            sender.send_to(text.as_bytes(), datagrams.address().unwrap()).unwrap();
+            sender.send_to(text.as_bytes(), socket.local_addr().unwrap()).unwrap();
         }
-        let received = received(&datagrams, &mut room).len() as u64;
-        let dropped = datagrams.dropped().unwrap();
+        let received = received(&socket, &mut room).len() as u64;
+        let dropped = drops.since(&socket).unwrap();
         assert_eq!(received + dropped, sent);
         assert_eq!(dropped > 0, sent > 10, "{dropped} of {sent}");
     }
@@ -65,13 +67,13 @@ fn a_socket_of_a_namespace_hears_that_namespace_alone() {
             // Without a loopback that is up there is no address to listen at.
             let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
             assert!(up.unwrap().success());
-            Datagrams::open(SocketAddr::new(ANY.ip(), 31_000), 4 << 20)
+            datagrams::listen(SocketAddr::new(ANY.ip(), 31_000), 4 << 20)
         })
     };
     let (ours, others) = (open(&here).unwrap().unwrap(), open(&there).unwrap().unwrap());
     here.run(|| {
         let sender = UdpSocket::bind(ANY).unwrap();
-        sender.send_to(b"of here", ours.address().unwrap()).unwrap();
+        sender.send_to(b"of here", ours.local_addr().unwrap()).unwrap();
     })
     .unwrap();
     let mut room = Room::default();
