@@ -181,6 +181,18 @@ impl Agent {
         Err(AgentError::Refused { command: arguments.join(" "), code, said: stderr })
     }
 
+    /// Runs one of its commands that answers with a document in each line.
+    ///
+    /// # Errors
+    /// [`AgentError::Refused`] with what it said.
+    pub fn lines(&self, arguments: &[&str]) -> Result<Vec<Value>, AgentError> {
+        let Finished { code, stdout, stderr, .. } = self.attempt(arguments)?;
+        if code == Some(0) {
+            return Ok(stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?);
+        }
+        Err(AgentError::Refused { command: arguments.join(" "), code, said: stderr })
+    }
+
     /// Runs one of its commands, whatever comes of it.
     ///
     /// # Errors

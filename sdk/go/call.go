@@ -86,11 +86,12 @@ func (c *call) takeCredential(credential string) {
 	if end := strings.IndexAny(credential, ", "); end >= 0 {
 		credential = credential[:end]
 	}
-	parts := strings.Split(credential, "/")
-	c.key = parts[0]
+	key, scope, _ := strings.Cut(credential, "/")
+	c.key = key
 	// The scope of sigv4a has no region.
-	if len(parts) == 5 {
-		c.region = parts[2]
+	if strings.Count(scope, "/") == 3 {
+		_, scope, _ = strings.Cut(scope, "/")
+		c.region, _, _ = strings.Cut(scope, "/")
 	}
 }
 

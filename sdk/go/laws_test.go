@@ -72,7 +72,7 @@ func counted(lines []map[string]any) (count int) {
 }
 
 // shimWith is a shim whose timer does not run and whose socket is the test's.
-func shimWith(t *testing.T, takes func() bool) (*shim, *socket) {
+func shimWith(t testing.TB, takes func() bool) (*shim, *socket) {
 	t.Helper()
 	s := newShim(func(name string) string {
 		if name == "ROLECALL_CALLS_SOCKET" {

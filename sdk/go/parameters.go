@@ -172,7 +172,7 @@ func (w *walk) write() []byte {
 	if len(w.slots) == 0 {
 		return nil
 	}
-	told := make([]byte, 0, 256)
+	told := make([]byte, 0, 128)
 	for at := range w.slots {
 		told = append(told, separator(at == 0, '{'))
 		told = appendText(told, w.slots[at].place.path)

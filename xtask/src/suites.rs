@@ -227,6 +227,20 @@ pub(crate) const SUITES: &[Suite] = &[
         run: Run::Programs(Place::Here),
     },
     Suite {
+        name: "recording",
+        promise: "calls are recorded with their workload, lease and resources, and every loss is counted",
+        needs: &[
+            Need::Host,
+            Need::Python,
+            Need::ShimmedPython,
+            Need::Java,
+            Need::JavaShim,
+            Need::Node,
+            Need::JsShim,
+        ],
+        run: Run::Programs(Place::Here),
+    },
+    Suite {
         name: "shims",
         promise: "unchanged programs tell of their calls, never notice it, and let no secret out",
         needs: &[
@@ -281,6 +295,7 @@ const CLAIMS: &[(&str, &str, &str)] = &[
     ("bin/server", "fleet", "fleet"),
     ("bin/agent", "control", "control"),
     ("bin/agent", "shims", "shims"),
+    ("bin/agent", "recording", "recording"),
     ("", "namespaces", "namespaces"),
     ("", "clients", "clients"),
     ("", "vectors", "vectors"),

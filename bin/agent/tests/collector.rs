@@ -1,10 +1,6 @@
 //! The collector, without sockets and disks: everything that comes has an end, whatever happens around it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
@@ -61,11 +57,11 @@ fn entries(collector: &mut Collector) -> Vec<Entry> {
 }
 
 fn records(entries: &[Entry]) -> Vec<&Record> {
-    let record = |entry| match entry {
-        &Entry::Calls(ref record) => Some(record),
+    let calls = entries.iter().filter_map(|entry| match entry {
+        Entry::Calls(record) => Some(record),
         _ => None,
-    };
-    entries.iter().filter_map(record).collect()
+    });
+    calls.collect()
 }
 
 fn lease(instance: &str) -> Leased {

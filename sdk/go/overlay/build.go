@@ -143,6 +143,7 @@ func (b *build) write() error {
 func (b *build) goCommand(arguments ...string) ([]byte, error) {
 	command := exec.Command("go", arguments...)
 	command.Dir = b.program
+	command.Env = append(os.Environ(), "GOFLAGS="+withoutOverlay(os.Getenv("GOFLAGS")))
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	told, err := command.Output()
@@ -150,6 +151,17 @@ func (b *build) goCommand(arguments ...string) ([]byte, error) {
 		return nil, fmt.Errorf("go %s: %w: %s", strings.Join(arguments, " "), err, strings.TrimSpace(complaint.String()))
 	}
 	return told, nil
+}
+
+// withoutOverlay leaves out what an earlier run may have been set as: its files are gone.
+func withoutOverlay(flags string) string {
+	var kept []string
+	for _, it := range strings.Fields(flags) {
+		if !strings.HasPrefix(it, "-overlay=") {
+			kept = append(kept, it)
+		}
+	}
+	return strings.Join(kept, " ")
 }
 
 // copyModule copies what is needed to build a module: its tests and their data are not.

@@ -61,16 +61,21 @@ func run(program, out, shim string) error {
 	return build.write()
 }
 
+// The file that says that a folder was made here, and may be removed.
+const mark = "made-by-rolecall-overlay"
+
 // makeAnew removes what an earlier run made, and nothing that it did not make.
 func makeAnew(out string) error {
-	entries, err := os.ReadDir(out)
-	if err == nil && len(entries) > 0 {
-		if _, err := os.Stat(filepath.Join(out, "overlay.json")); err != nil {
+	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(out, mark)); err != nil {
 			return fmt.Errorf("%s is not empty, and no earlier run made it", out)
 		}
 		if err := os.RemoveAll(out); err != nil {
 			return err
 		}
 	}
-	return os.MkdirAll(out, 0o755)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, mark), nil, 0o644)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -68,24 +67,6 @@ func TestTheErrorThatTheProgramGetsIsItsOwn(t *testing.T) {
 		t.Error(err)
 	}
 	if call := toldOf(t, agent, "fails"); call.text("FinalSdkException") == "" || strings.Contains(agent.text(), "the-text-of-an-error") {
-		t.Errorf("%v", call)
-	}
-}
-
-func TestOneCallThatIsSentTwiceAtTheSameTimeIsOneCall(t *testing.T) {
-	agent := ownAgent(t)
-	store := storeWith(t, func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, metadata middleware.Metadata, err error) {
-		var both sync.WaitGroup
-		both.Add(1)
-		go func() { defer both.Done(); _, _, _ = next.HandleFinalize(ctx, in) }()
-		out, metadata, err = next.HandleFinalize(ctx, in)
-		both.Wait()
-		return out, metadata, err
-	})
-	if _, err := store.DeleteBucket(context.Background(), &s3.DeleteBucketInput{Bucket: aws.String("hedged")}); err == nil {
-		t.Fatal("it was not refused")
-	}
-	if call := toldOf(t, agent, "hedged"); call.count() != 1 || call["FinalHttpStatusCode"] != 400.0 {
 		t.Errorf("%v", call)
 	}
 }

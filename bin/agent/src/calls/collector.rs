@@ -207,7 +207,7 @@ impl Collector {
         let key = self.key(source, &event);
         let tell = self.tell(&key);
         let told = self.fold.take(key, sighting, tell, now.boot);
-        told.first.into_iter().chain(told.evicted).for_each(|record| self.record(record));
+        told.first.into_iter().chain(told.evicted).for_each(|record| self.record(&record));
     }
 
     fn key(&mut self, source: &Source, event: &Event<'_>) -> Key {
@@ -254,12 +254,12 @@ impl Collector {
         if at_once { Tell::AtOnce } else { Tell::Later }
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, record: &Record) {
         if self.is_congested() {
             let lost = End::Lost(Loss::DiskRefused);
             return self.coverage.ended(lost, record.sighting.count);
         }
-        self.store(&record);
+        self.store(record);
     }
 
     fn store(&mut self, record: &Record) {

@@ -278,8 +278,9 @@ impl Worker {
         match message {
             Message::Frame(frame) => self.append(frame),
             Message::Keys(bytes) => {
-                let kept = self.place.folder.write(KEYS_FILE, &bytes);
-                self.note(kept.map_err(|error| error.to_string()));
+                if let Err(error) = self.place.folder.write(KEYS_FILE, &bytes) {
+                    self.note(error.to_string());
+                }
             }
             Message::Read(from, bytes_max, answer) => {
                 let read = self.spool.read(from, bytes_max).map_err(|error| error.to_string());
@@ -303,29 +304,26 @@ impl Worker {
             Ok(spool::Appended::Waiting(_)) => {
                 let (end, calls) = (self.spool.end().seq, u64::from(calls));
                 self.waiting.push_back(Waiting { end, calls, records, reports });
-                self.note(Ok(()));
             }
             Ok(spool::Appended::Dropped(_)) => {}
-            Err(error) => self.note(Err(error.to_string())),
+            Err(error) => self.note(error.to_string()),
         }
         self.account();
         self.make_room();
     }
 
     fn sync(&mut self) {
-        let synced = self.spool.sync().map(drop).map_err(|error| error.to_string());
-        self.note(synced);
+        if let Err(error) = self.spool.sync() {
+            self.note(error.to_string());
+        }
         self.account();
     }
 
-    fn note(&mut self, done: Result<(), String>) {
-        let fault = done.err();
-        if let Some(fault) = &fault
-            && self.fault.as_ref() != Some(fault)
-        {
+    fn note(&mut self, fault: String) {
+        if self.fault.as_ref() != Some(&fault) {
             report(&format!("calls are being lost, and counted: {fault}"));
         }
-        self.fault = fault;
+        self.fault = Some(fault);
     }
 
     /// Tells what became of what it was given. The spool's own count decides.
@@ -345,6 +343,9 @@ impl Worker {
             ledger.in_flight = ledger.in_flight.saturating_sub(calls);
             if let Some(reported) = reports {
                 ledger.reported = *reported;
+            }
+            if self.fault.take().is_some() {
+                report("the disk takes calls again");
             }
         }
         let new = [
@@ -372,8 +373,9 @@ impl Worker {
         let (from, to) = (self.spool.watermark().seq.0, self.spool.durable().seq.0);
         if let Some(half) = to.checked_sub(from).filter(|frames| *frames > 1).map(|n| from + n / 2)
         {
-            let done = self.spool.acknowledge(Seq(half.saturating_sub(1)));
-            self.note(done.map(drop).map_err(|error| error.to_string()));
+            if let Err(error) = self.spool.acknowledge(Seq(half.saturating_sub(1))) {
+                self.note(error.to_string());
+            }
             self.account();
         }
     }
