@@ -37,7 +37,7 @@ var (
 func benchmark(b *testing.B, input func(at int) *describedInput) {
 	s, _ := shimWith(b, always)
 	s.sender.put = func(_ syscall.RawConn, line []byte) (int, bool) { return len(line), false }
-	outer, inner := outermost{s}, attempt{innermost{s}}
+	outer, inner := outermost{shim: s}, attempt{innermost{s}}
 	ctx := middleware.WithOperationName(middleware.WithServiceID(context.Background(), "DynamoDB"), "GetItem")
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -47,8 +47,8 @@ func benchmark(b *testing.B, input func(at int) *describedInput) {
 		}
 	}
 	b.StopTimer()
-	if s.mistakes > 0 || s.hooked.Load() != int64(b.N) {
-		b.Fatalf("%d of %d calls, %d mistakes", s.hooked.Load(), b.N, s.mistakes)
+	if s.mistakes > 0 || s.hooked.Load() != 2*int64(b.N) {
+		b.Fatalf("%d beginnings and ends of %d calls, %d mistakes", s.hooked.Load(), b.N, s.mistakes)
 	}
 }
 

@@ -25,7 +25,8 @@ func attach(stack *middleware.Stack) error {
 
 func addTo(s *shim, stack *middleware.Stack) {
 	defer s.caught(false)
-	outer, inner := outermost{s}, innermost{s}
+	outer, inner := outermost{shim: s}, innermost{s}
+	outer.service, outer.api = registered(stack)
 	if _, there := stack.Initialize.Get(outer.ID()); there {
 		return
 	}
@@ -36,7 +37,11 @@ func addTo(s *shim, stack *middleware.Stack) {
 
 type callKey struct{}
 
-type outermost struct{ shim *shim }
+type outermost struct {
+	shim    *shim
+	service string // where the stack says it; else the call's context does
+	api     string
+}
 
 // ID is the same in each copy of the shim that a program may have, so that one of them is in a stack.
 func (outermost) ID() string { return "RolecallCall" }
@@ -59,11 +64,14 @@ func (o outermost) HandleInitialize(
 // begin is nothing for what is no call of a service: the instance's metadata, say.
 func (o outermost) begin(ctx context.Context, input any) (c *call) {
 	defer o.shim.caught(true)
-	service := middleware.GetServiceID(ctx)
+	service, api := o.service, o.api
+	if service == "" {
+		service, api = namesIn(ctx)
+	}
 	if service == "" || !o.shim.wanted() {
 		return nil
 	}
-	return beginCall(service, middleware.GetOperationName(ctx), input)
+	return beginCall(service, api, input)
 }
 
 func (o outermost) finish(c *call, returned bool, result any, err error) {

@@ -28,7 +28,7 @@ func (h twice) HandleInitialize(ctx context.Context, _ middleware.InitializeInpu
 func TestOneCallThatIsSentTwiceAtTheSameTimeIsOneCall(t *testing.T) {
 	s, out := shimWith(t, always)
 	ctx := middleware.WithOperationName(middleware.WithServiceID(context.Background(), "DynamoDB"), "GetItem")
-	_, _, err := outermost{s}.HandleInitialize(ctx, middleware.InitializeInput{Parameters: &describedInput{}}, twice{innermost{s}})
+	_, _, err := outermost{shim: s}.HandleInitialize(ctx, middleware.InitializeInput{Parameters: &describedInput{}}, twice{innermost{s}})
 	if err == nil || err.Error() != "too many" {
 		t.Error(err)
 	}
@@ -40,7 +40,7 @@ func TestOneCallThatIsSentTwiceAtTheSameTimeIsOneCall(t *testing.T) {
 
 func TestWhatIsNoCallOfAServiceIsNotToldOf(t *testing.T) {
 	s, out := shimWith(t, always)
-	_, _, err := outermost{s}.HandleInitialize(context.Background(), middleware.InitializeInput{Parameters: &describedInput{}}, attempt{innermost{s}})
+	_, _, err := outermost{shim: s}.HandleInitialize(context.Background(), middleware.InitializeInput{Parameters: &describedInput{}}, attempt{innermost{s}})
 	if lines := out.lines(t); err != nil || len(lines) != 0 {
 		t.Errorf("%v, %v", err, lines)
 	}

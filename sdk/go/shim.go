@@ -27,7 +27,7 @@ type shim struct {
 	paused  atomic.Bool // by the file
 	broken  atomic.Bool // by mistakes
 	started sync.Once
-	hooked  atomic.Int64 // calls, so that the timer knows whether there are none
+	hooked  atomic.Int64 // beginnings and ends of calls, so that the timer knows whether there are none
 
 	mu       sync.Mutex
 	fold     fold
@@ -73,6 +73,7 @@ func (s *shim) wanted() bool {
 	if s.off {
 		return false
 	}
+	s.hooked.Add(1)
 	s.started.Do(s.lookForOffFile)
 	if s.broken.Load() || s.paused.Load() {
 		s.sitOut()
@@ -252,6 +253,12 @@ func (s *shim) flush(kind string) bool {
 	}
 	clear(s.lost)
 	return true
+}
+
+// finish is for the end of a program, which nothing of ours may change.
+func finish(kind string) {
+	defer func() { _ = recover() }()
+	theShim().finish(kind)
 }
 
 // finish tells all that waits, within a fifth of a second: `Losses` if the process goes on, `Bye` if it ends.

@@ -28,6 +28,7 @@ mod within;
 pub mod agents;
 pub mod applications;
 pub mod bindings;
+pub mod calls;
 pub mod client;
 pub mod document;
 pub mod explain;

@@ -62,14 +62,13 @@ func (b *build) locate() error {
 
 // detach copies what is in the module cache, and has the program built with the copies.
 func (b *build) detach() error {
-	cache, err := b.goCommand("env", "GOMODCACHE")
-	if err != nil {
-		return err
-	}
 	for _, path := range []string{stackPart, homePart} {
 		it := b.parts[path]
-		inside, err := filepath.Rel(strings.TrimSpace(string(cache)), it.Dir)
-		if err != nil || strings.HasPrefix(inside, "..") {
+		cached, err := b.isCached(it.Dir)
+		if err != nil {
+			return err
+		}
+		if !cached {
 			continue
 		}
 		copy := filepath.Join(b.out, filepath.Base(it.Module.Path))
@@ -87,6 +86,16 @@ func (b *build) detach() error {
 		return nil
 	}
 	return b.replaceModules()
+}
+
+// isCached says whether a folder is in the module cache.
+func (b *build) isCached(folder string) (bool, error) {
+	cache, err := b.goCommand("env", "GOMODCACHE")
+	if err != nil {
+		return false, err
+	}
+	inside, err := filepath.Rel(strings.TrimSpace(string(cache)), folder)
+	return err == nil && !strings.HasPrefix(inside, ".."), nil
 }
 
 // replaceModules overlays the program's go.work, or go.mod if there is none.

@@ -19,8 +19,9 @@ func main() {
 	program := flag.String("for", ".", "a folder of the program's module")
 	out := flag.String("o", "", "the folder that is made: outside of the program's module, or ignored by it")
 	shim := flag.String("shim", ownFolder(), "the folder of the shim's sources")
+	exit := flag.Bool("exit", false, "tell the end of the process too: adds one file to the standard library's runtime/debug")
 	flag.Parse()
-	if err := run(*program, *out, *shim); err != nil {
+	if err := run(*program, *out, *shim, *exit); err != nil {
 		fmt.Fprintln(os.Stderr, "overlay:", err)
 		os.Exit(1)
 	}
@@ -44,7 +45,7 @@ func absolute(path string) string {
 	return whole
 }
 
-func run(program, out, shim string) error {
+func run(program, out, shim string, exit bool) error {
 	if out == "" {
 		return fmt.Errorf("-o is missing: the folder that is made")
 	}
@@ -53,12 +54,16 @@ func run(program, out, shim string) error {
 		return err
 	}
 	build := &build{program: absolute(program), out: out, replace: map[string]string{}}
-	for _, step := range []func() error{build.locate, build.detach, build.patchSmithy, func() error { return build.addShim(shim) }} {
+	steps := []func() error{build.locate, build.detach, build.patchSmithy, func() error { return build.addShim(shim) }}
+	if exit {
+		steps = append(steps, build.addExit)
+	}
+	for _, step := range append(steps, build.write) {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return build.write()
+	return nil
 }
 
 // The file that says that a folder was made here, and may be removed.

@@ -85,8 +85,8 @@ func patchFile(name string, text []byte) ([]byte, error) {
 
 // The shim's files, and those that are another in a program that is overlaid.
 var (
-	shimFiles = []string{"call.go", "fold.go", "hook.go", "line.go", "outcome.go", "parameters.go", "redact.go", "sender.go",
-		"shape.go", "shim.go", "write_other.go", "write_unix.go"}
+	shimFiles = []string{"call.go", "fold.go", "hook.go", "line.go", "outcome.go", "parameters.go", "redact.go", "registered.go",
+		"sender.go", "shape.go", "shim.go", "write_other.go", "write_unix.go"}
 	withoutModel = `package rolecall
 
 import "reflect"
@@ -102,6 +102,13 @@ func (model) item(kind) model { return model{} }
 
 func (model) isSensitive() bool { return false }
 `
+	withoutNames = `package rolecall
+
+import "context"
+
+// This smithy-go has no names in its contexts: they are in the stack.
+func namesIn(context.Context) (service, api string) { return "", "" }
+`
 	start = `package rolecall
 
 import "github.com/aws/smithy-go/middleware"
@@ -111,10 +118,13 @@ func init() { middleware.RolecallWatch(attach) }
 )
 
 func (b *build) addShim(shim string) error {
-	texts := map[string][]byte{"start.go": []byte(start), "model.go": []byte(withoutModel)}
-	files := shimFiles
-	if b.hasSchemas() {
-		files = append([]string{"model.go"}, files...)
+	texts := map[string][]byte{"start.go": []byte(start), "model.go": []byte(withoutModel), "names.go": []byte(withoutNames)}
+	files := append([]string(nil), shimFiles...)
+	if b.smithyHas("schema.go", "func SchemaTrait[") {
+		files = append(files, "model.go")
+	}
+	if b.smithyHas("middleware/context.go", "func GetServiceID(") {
+		files = append(files, "names.go")
 	}
 	for _, name := range files {
 		text, err := os.ReadFile(filepath.Join(shim, name))
@@ -131,10 +141,10 @@ func (b *build) addShim(shim string) error {
 	return b.putShim(texts)
 }
 
-// hasSchemas says whether the program's smithy-go has what model.go needs.
-func (b *build) hasSchemas() bool {
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(b.parts[stackPart].Dir), "schema.go"))
-	return err == nil && strings.Contains(string(text), "func SchemaTrait[")
+// smithyHas says whether a file of the program's smithy-go has what a part of the shim needs.
+func (b *build) smithyHas(file, what string) bool {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(b.parts[stackPart].Dir), filepath.FromSlash(file)))
+	return err == nil && strings.Contains(string(text), what)
 }
 
 // putShim adds the files under names and in the package of the SDK's own, if no name is there twice.
@@ -156,12 +166,22 @@ func (b *build) putShim(texts map[string][]byte) error {
 				return err
 			}
 		}
-		renamed := bytes.Replace(text, []byte("package rolecall\n"), []byte("package "+into.Name+"\n"), 1)
-		if err := b.put(into, "rolecall_"+name, renamed); err != nil {
+		if err := b.put(into, "rolecall_"+name, moved(text, into.Name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// moved is a file for another package, whose module may say that it is written in an older Go: a file may say for itself.
+func moved(text []byte, to string) []byte {
+	const version = "go1.24"
+	if bytes.HasPrefix(text, []byte("//go:build ")) {
+		text = bytes.Replace(text, []byte("\n"), []byte(" && "+version+"\n"), 1)
+	} else {
+		text = append([]byte("//go:build "+version+"\n\n"), text...)
+	}
+	return bytes.Replace(text, []byte("\npackage rolecall\n"), []byte("\npackage "+to+"\n"), 1)
 }
 
 // declare refuses a name of a package that is declared in two files.

@@ -44,6 +44,20 @@ func (l line) parameter(path string) []string {
 	return texts
 }
 
+// has compares members, and `Parameters.PATH` with the values there.
+func (l line) has(members map[string]string) bool {
+	for name, value := range members {
+		found := l.text(name)
+		if path, isParameter := strings.CutPrefix(name, "Parameters."); isParameter {
+			found = strings.Join(l.parameter(path), " ")
+		}
+		if found != value {
+			return false
+		}
+	}
+	return true
+}
+
 func (l line) count() int {
 	if many, ok := l["Count"].(float64); ok {
 		return int(many)
@@ -115,6 +129,36 @@ func (a *agent) close() {
 	for _, stream := range a.streams {
 		_ = stream.Close()
 	}
+}
+
+// hadNobody fails if anybody connected before: connections are taken in their order, and the last one is the test's own.
+func (a *agent) hadNobody(t *testing.T) {
+	t.Helper()
+	address := a.listener.Addr()
+	stream, err := net.Dial(address.Network(), address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	count := 0
+	eventually(t, "the test's own connection is taken", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		count = len(a.streams)
+		return count > 0
+	})
+	if count != 1 {
+		t.Errorf("%d connections", count)
+	}
+}
+
+// isThrough waits for the line that comes last.
+func (a *agent) isThrough(t *testing.T) {
+	t.Helper()
+	eventually(t, "Bye is the last line", func() bool {
+		lines := a.lines(t)
+		return len(lines) > 0 && lines[len(lines)-1].text("Type") == "Bye"
+	})
 }
 
 func (a *agent) text() string {

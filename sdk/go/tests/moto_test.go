@@ -5,6 +5,7 @@ package tests
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -185,23 +186,16 @@ func TestTheClientsOfTheSDKAreToldOf(t *testing.T) {
 	expect(t, agent, "ApiCall SQS SendMessage", map[string]string{"Parameters.QueueUrl": aws.ToString(queue.QueueUrl)})
 }
 
-// expect looks for a line of an operation with such members.
+// expect waits for a line of an operation with such members.
 func expect(t *testing.T, agent *agent, operation string, members map[string]string) {
 	t.Helper()
 	words := strings.SplitN(operation, " ", 3)
-	lines := agent.of(t, words[0], words[1], words[2])
-	for _, it := range lines {
-		fits := true
-		for name, value := range members {
-			if path, isParameter := strings.CutPrefix(name, "Parameters."); isParameter {
-				fits = fits && strings.Join(it.parameter(path), " ") == value
-			} else {
-				fits = fits && it.text(name) == value
+	eventually(t, fmt.Sprintf("%s with %v", operation, members), func() bool {
+		for _, it := range agent.of(t, words[0], words[1], words[2]) {
+			if it.has(members) {
+				return true
 			}
 		}
-		if fits {
-			return
-		}
-	}
-	t.Errorf("%s: none with %v in %v", operation, members, lines)
+		return false
+	})
 }

@@ -21,13 +21,14 @@ import (
 const practice = "../../../practice/clients/go"
 
 // overlayFor makes one for a program, and gives the path of its JSON.
-func overlayFor(t *testing.T, program, name string) string {
+func overlayFor(t *testing.T, program, name string, flags ...string) string {
 	t.Helper()
 	whole, err := filepath.Abs(program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(goRun(t, "..", "run", "./overlay", "-for", whole, "-o", filepath.Join(scratch, name)))
+	arguments := append([]string{"run", "./overlay", "-for", whole, "-o", filepath.Join(scratch, name)}, flags...)
+	return strings.TrimSpace(goRun(t, "..", arguments...))
 }
 
 // copied is a copy of the practice's client in a folder of the test's own.
@@ -100,15 +101,44 @@ func TestAVendorFolderAndAWorkspaceAreOverlaidToo(t *testing.T) {
 	}
 }
 
+func TestAnSDKOfAnOlderGenerationIsOverlaidToo(t *testing.T) {
+	program := goBuild(t, "programs/old", "old", "-overlay", overlayFor(t, "programs/old", "overlaid-old"))
+	agent, socket := agentOf(t)
+	if ended := run(t, program, "ENDPOINT="+stsThat(t, http.StatusForbidden), "ROLECALL_CALLS_SOCKET="+socket); ended.out != "failed\n" {
+		t.Fatalf("%+v", ended)
+	}
+	expect(t, agent, "ApiCall STS AssumeRole", map[string]string{"AccessKey": "AKIAROLECALLTEST", "Region": "eu-central-1",
+		"FinalAwsException": "AccessDenied", "XAmznRequestId": "R1", "Parameters.TokenCode": "<redacted mfa-code>",
+		"Parameters.RoleArn": "arn:aws:iam::123456789012:role/reader"})
+	if hello := agent.lines(t)[0]; hello.text("SdkVersion") != "1.30.0" || strings.Contains(agent.text(), "the-session-token") {
+		t.Errorf("%v", hello)
+	}
+}
+
+func TestWithExitTheEndOfAProgramThatKnowsNothingIsTold(t *testing.T) {
+	program := goBuild(t, practice, "client-exit", "-overlay", overlayFor(t, practice, "overlaid-exit", "-exit"))
+	// The end of main, and os.Exit with another code than 0.
+	for status, code := range map[int]int{http.StatusOK: 0, http.StatusForbidden: 1} {
+		agent, socket := agentOf(t)
+		ended := run(t, program, "AWS_ENDPOINT_URL="+stsThat(t, status), "AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=AKIAROLECALLTEST",
+			"AWS_SECRET_ACCESS_KEY=the-secret", "ROLECALL_CALLS_SOCKET="+socket)
+		if ended.code != code {
+			t.Fatalf("%+v", ended)
+		}
+		agent.isThrough(t)
+		if lines := agent.lines(t); counted(lines) != 1 {
+			t.Errorf("%v", lines)
+		}
+	}
+}
+
 func TestAProgramWithTheLineAndTheOverlayIsToldOfOnce(t *testing.T) {
 	program := goBuild(t, "programs/repeat", "twice", "-overlay", overlayFor(t, "programs/repeat", "overlaid-twice"))
 	agent, socket := agentOf(t)
 	run(t, program, "ENDPOINT="+stsThat(t, http.StatusOK), "ROLECALL_CALLS_SOCKET="+socket, "TIMES=4").isOf(t, 4)
-	eventually(t, "4 calls", func() bool { return counted(agent.lines(t)) == 4 })
-	agent.mu.Lock()
-	defer agent.mu.Unlock()
-	if len(agent.streams) != 1 {
-		t.Errorf("%d streams", len(agent.streams))
+	agent.isThrough(t)
+	if lines := agent.lines(t); counted(lines) != 4 {
+		t.Errorf("%v", lines)
 	}
 }
 

@@ -30,6 +30,14 @@ func runAll(m *testing.M) int {
 	// The shim of this process itself, for the tests that use clients in it.
 	os.Setenv("ROLECALL_CALLS_SOCKET", filepath.Join(scratch, "own.sock"))
 	os.Setenv("ROLECALL_CALLS_FLUSH_MS", "100")
+	os.Unsetenv("ROLECALL_CALLS")
+	// And nothing of whoever runs the tests.
+	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION"} {
+		os.Unsetenv(name)
+	}
+	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
+		os.Setenv(name, filepath.Join(scratch, "no-configuration"))
+	}
 	return m.Run()
 }
 

@@ -7,6 +7,8 @@ mod crashes;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod manifest;
+#[cfg(test)]
 mod once;
 #[cfg(test)]
 mod opening;
