@@ -23,6 +23,7 @@ const FLOORS: &[Floor] = &[
     ("edge/disk", &["core/issuer", "core/secret"]),
     // Frames are bytes to it.
     ("edge/spool", &[]),
+    ("edge/lake", &["core/calls", "core/cloud", "core/workload"]),
     // A row and its ledger entry are one transaction, so the chain is linked where rows are written.
     ("edge/state", &["core/cloud", "core/secret", "core/ledger"]),
     ("edge/api", &["core/cloud", "core/secret", "core/workload"]),
