@@ -129,6 +129,13 @@ func (c *call) takeError(err error) {
 	}
 }
 
+// takePanic is for a panic of the program's own parts of the stack, which goes on.
+func (c *call) takePanic() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.exception = "panic"
+}
+
 // Errors that only say where another one came to light.
 var wrappers = map[string]bool{
 	"OperationError": true, "ResponseError": true, "MaxAttemptsError": true, "AttemptError": true, "wrapError": true,

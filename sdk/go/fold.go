@@ -2,6 +2,8 @@ package rolecall
 
 // A bounded table of different calls and how often each was made since it was last told of.
 
+import "strings"
+
 const (
 	maxEntries = 4096
 	maxCount   = 1000000000
@@ -32,7 +34,9 @@ func newEntry(identity string, c *call) *entry {
 
 func (e *entry) add(c *call) {
 	if e.count == 0 {
-		e.first, e.latency, e.requestID, e.idMember = c.began, c.latency, c.requestID, c.idMember
+		e.first, e.latency, e.idMember = c.began, c.latency, c.idMember
+		// A header's text may hold all headers of its answer.
+		e.requestID = strings.Clone(c.requestID)
 	}
 	e.latency = max(e.latency, c.latency)
 	e.last = c.began

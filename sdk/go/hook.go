@@ -78,7 +78,7 @@ func (o outermost) finish(c *call, returned bool, result any, err error) {
 	defer o.shim.caught(true)
 	switch {
 	case !returned:
-		c.exception = "panic"
+		c.takePanic()
 	case err != nil:
 		c.takeError(err)
 	case !c.wasAttempted():

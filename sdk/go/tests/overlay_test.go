@@ -71,8 +71,14 @@ func TestAProgramThatIsBuiltWithTheOverlayIsToldOfUnchanged(t *testing.T) {
 	expect(t, agent, "ApiCall STS GetCallerIdentity", map[string]string{"AccessKey": "AKIAROLECALLTEST"})
 	expect(t, agent, "ApiCall S3 PutObject", map[string]string{"Parameters.Bucket": "practice", "Parameters.Key": "practice/go.txt"})
 	expect(t, agent, "ApiCall S3 GetObject", map[string]string{"Parameters.Bucket": "practice", "Region": "eu-central-1"})
-	if hello := agent.lines(t)[0]; hello.text("SdkVersion") != "1.48.0" {
+	lines := agent.lines(t)
+	if hello := lines[0]; hello.text("SdkVersion") != "1.48.0" {
 		t.Errorf("%v", hello)
+	}
+	for _, it := range lines[1:] {
+		if it.text("Type") == "ApiCall" && (it["FinalHttpStatusCode"] != 200.0 || it.text("XAmznRequestId")+it.text("XAmzRequestId") == "") {
+			t.Errorf("%v", it)
+		}
 	}
 	if after, err := os.ReadFile(filepath.Join(practice, "go.mod")); err != nil || string(after) != string(before) {
 		t.Errorf("go.mod is another: %v", err)
