@@ -31,6 +31,7 @@ pub fn everything(progress: Progress<'_>) -> Result<(), SetupError> {
     java(progress)?;
     java_shim(progress)?;
     js_shim(progress)?;
+    go_shim(progress)?;
     rust(progress)
 }
 
@@ -245,6 +246,54 @@ pub fn js_shim(progress: Progress<'_>) -> Result<(), SetupError> {
     let options = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
     ours(npm.args(options).folder(&sources)).run(LONG)?.success()?;
     stamp.press()
+}
+
+/// Fetches what the shim for Go is tested with, and builds the Go client with its overlay.
+///
+/// # Errors
+/// [`SetupError`], as all of these.
+pub fn go_shim(progress: Progress<'_>) -> Result<(), SetupError> {
+    go(progress)?;
+    let tools = Tools::find();
+    let sources = tools.workspace().join("sdk/go");
+    let client = tools.sources().join("clients/go");
+    let mut files = Vec::new();
+    for folder in [&sources, &sources.join("overlay"), &client] {
+        files_of(folder, &mut files)?;
+    }
+    files.sort();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let stamp = Stamp::new(&tools, "go-shim", &files)?;
+    if stamp.is_fresh() && tools.shimmed_go_client().is_ok() {
+        return Ok(());
+    }
+    progress("fetching the modules of sdk/go");
+    for folder in ["", "tests", "tests/programs/old"] {
+        let fetch = crate::shims::go(&tools)?.args(["mod", "download"]);
+        fetch.folder(&sources.join(folder)).run(LONG)?.success()?;
+    }
+    progress("building the Go client with its shim");
+    let out = tools.folder().join("go-shim");
+    remove(&out)?;
+    let overlay = crate::shims::go(&tools)?.args(["run", "./overlay", "-exit", "-for"]);
+    let overlay = overlay.arg(&client).arg("-o").arg(out.join("overlay"));
+    overlay.folder(&sources).run(LONG)?.success()?;
+    let build =
+        crate::shims::go(&tools)?.args(["build", "-trimpath", "-buildvcs=false", "-overlay"]);
+    let build = build.arg(out.join("overlay/overlay.json")).arg("-o").arg(out.join("client"));
+    build.arg(".").folder(&client).run(LONG)?.success()?;
+    stamp.press()
+}
+
+/// The files of a folder, without those below it.
+fn files_of(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), SetupError> {
+    for entry in std::fs::read_dir(folder).map_err(|source| files_error(folder, source))? {
+        let path = entry.map_err(|source| files_error(folder, source))?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Copies what a package is made of: pip writes beside what it builds.

@@ -14,6 +14,8 @@ pub enum Shim {
     Java,
     /// The SDKs for JavaScript, 2 and 3.
     Js,
+    /// The SDK for Go, version 2.
+    Go,
 }
 
 impl Shim {
@@ -23,11 +25,13 @@ impl Shim {
             Self::Python => "python",
             Self::Java => "java",
             Self::Js => "js",
+            Self::Go => "go",
         };
         tools.workspace().join("sdk").join(folder)
     }
 
-    /// What a program is run with to have it: an interpreter, a jar, a module.
+    /// What a program is run with to have it: an interpreter, a jar, a module. Of Go, the practice client itself, as it is
+    /// when it is built with the overlay.
     ///
     /// # Errors
     /// [`Missing`] where something must be installed.
@@ -36,6 +40,7 @@ impl Shim {
             Self::Python => tools.shimmed_python(),
             Self::Java => tools.java_shim(),
             Self::Js => Ok(self.sources(tools).join("hook.js")),
+            Self::Go => tools.shimmed_go_client(),
         }
     }
 
@@ -73,6 +78,17 @@ impl Shim {
                 let test = test.folder(&sources).env("ROLECALL_MOTO", tools.moto()?);
                 Ok(vec![("with both SDKs", test)])
             }
+            Self::Go => {
+                let test = |folder: PathBuf| {
+                    let test = go(tools).map(|go| go.args(["test", "-count=1", "./..."]));
+                    test.map(|test| test.folder(&folder))
+                };
+                let moto = tools.moto()?;
+                Ok(vec![
+                    ("on its own", test(sources.clone())?),
+                    ("with the SDK", test(sources.join("tests"))?.env("ROLECALL_MOTO", moto)),
+                ])
+            }
         }
     }
 }
@@ -83,4 +99,16 @@ pub(crate) fn maven(tools: &Tools) -> Result<Invocation, Missing> {
     let options = ["--quiet", "--batch-mode", "--no-transfer-progress"];
     let maven = Invocation::new(tools.maven()?).args(options).arg(repository);
     Ok(maven.envs(std::env::vars_os()))
+}
+
+/// Go with what it has: its caches, and no download of another toolchain.
+pub(crate) fn go(tools: &Tools) -> Result<Invocation, Missing> {
+    let program = tools.go()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folder = program.parent().map(std::path::Path::to_owned).unwrap_or_default();
+    // Its tests run `go` themselves.
+    let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(folders).unwrap_or(path.clone());
+    let go = Invocation::new(program).envs(std::env::vars_os());
+    Ok(go.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("PATH", path))
 }

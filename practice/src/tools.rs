@@ -107,6 +107,11 @@ impl Tools {
         self.installed("go/client", "the Go client")
     }
 
+    /// The Go client, built with the overlay of the shim for Go.
+    pub fn shimmed_go_client(&self) -> Result<PathBuf, Missing> {
+        self.installed("go-shim/client", "the Go client with its shim")
+    }
+
     /// The built Rust client.
     pub fn rust_client(&self) -> Result<PathBuf, Missing> {
         self.installed("rust/rust-client", "the Rust client")

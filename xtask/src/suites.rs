@@ -44,6 +44,8 @@ pub(crate) enum Need {
     JavaShim,
     /// What the tests of the shim for JavaScript lean on.
     JsShim,
+    /// The Go client with its shim, and what the tests of that lean on.
+    GoShim,
     /// The Rust client.
     Rust,
 }
@@ -64,6 +66,7 @@ impl Need {
         Self::Java,
         Self::JavaShim,
         Self::JsShim,
+        Self::GoShim,
         Self::Rust,
     ];
 
@@ -237,6 +240,7 @@ pub(crate) const SUITES: &[Suite] = &[
             Need::JavaShim,
             Need::Node,
             Need::JsShim,
+            Need::GoShim,
         ],
         run: Run::Programs(Place::Here),
     },
@@ -250,6 +254,7 @@ pub(crate) const SUITES: &[Suite] = &[
             Need::JavaShim,
             Need::Node,
             Need::JsShim,
+            Need::GoShim,
         ],
         run: Run::Programs(Place::Here),
     },

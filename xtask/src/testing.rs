@@ -238,6 +238,7 @@ fn prepare(needs: &[Need]) -> Prepared {
             Need::Go => setup::go(&mut progress),
             Need::Java => setup::java(&mut progress),
             Need::JsShim => setup::js_shim(&mut progress),
+            Need::GoShim => setup::go_shim(&mut progress),
             Need::JavaShim => setup::java_shim(&mut progress),
             Need::ShimmedPython => setup::shimmed_python(&mut progress),
             Need::Names => setup::names(&mut progress),

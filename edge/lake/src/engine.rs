@@ -4,6 +4,7 @@ mod answer;
 mod functions;
 mod gate;
 mod prune;
+mod scope;
 mod table;
 mod view;
 
@@ -28,6 +29,7 @@ use datafusion::{
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
+use workload::Application;
 
 pub use answer::{Answer, cells, csv, json};
 pub use view::{View, views};
@@ -76,7 +78,15 @@ impl Engine {
         Self { lake, limits }
     }
 
+    /// The same engine within other limits.
+    #[must_use]
+    pub fn within(&self, limits: Limits) -> Self {
+        Self { lake: self.lake.clone(), limits }
+    }
+
     /// Asks. `now` is what the views and `now()` take for the present, and the snapshot says what is in the lake.
+    ///
+    /// With an `application`, nothing is there but what its workloads did.
     ///
     /// Nothing is read before rows are taken. Whoever drops the answer, or this future, has stopped the work.
     ///
@@ -86,12 +96,16 @@ impl Engine {
         &self,
         sql: &str,
         now: Timestamp,
+        application: Option<&Application>,
         snapshot: &Snapshot,
     ) -> Result<Answer, QueryError> {
         let deadline = Instant::now() + self.limits.time;
         let statement = gate::one_query(sql)?;
         let planned = async {
             let context = self.context(snapshot)?;
+            if let Some(application) = application {
+                scope::narrow(&context, application).await?;
+            }
             let state = context.state();
             let asked = state.resolve_table_references(&statement)?;
             view::register(&context, &asked, now).await?;

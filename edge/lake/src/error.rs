@@ -76,7 +76,9 @@ pub enum QueryError {
     #[error("only one query may be asked, and nothing changed: {0}")]
     NotAQuery(String),
     /// It needs more memory than a question may have: ask for less time, fewer groups, or less order.
-    #[error("the question needs more than {limit} bytes of memory: ask about less time or fewer columns")]
+    #[error(
+        "the question needs more than {limit} bytes of memory: ask about less time or fewer columns"
+    )]
     TooBig {
         /// How much it may have.
         limit: usize,

@@ -86,7 +86,8 @@ impl Source {
         let options = ArrowReaderOptions::new().with_schema(schema.clone());
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await;
         let builder = builder.map_err(|error| unreadable(path, &error))?;
-        let stream = builder.with_batch_size(ROWS).build().map_err(|error| unreadable(path, &error))?;
+        let stream =
+            builder.with_batch_size(ROWS).build().map_err(|error| unreadable(path, &error))?;
         let rows = RecordBatch::new_empty(schema.clone());
         let dataset = piece.partition.dataset;
         Ok(Self { path: path.clone(), dataset, stream, rows, taken: 0 })

@@ -54,6 +54,10 @@ const FLOORS: &[Floor] = &[
             "core/issuer",
             "core/credentials",
             "core/ledger",
+            // What hosts send: frames of their spools, with calls in them.
+            "core/calls",
+            "edge/spool",
+            "edge/lake",
             "edge/aws",
             "edge/disk",
             "edge/state",

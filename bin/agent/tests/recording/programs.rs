@@ -28,6 +28,7 @@ fn dressed(client: Client, tools: &Tools, program: Invocation) -> Invocation {
             let hook = Shim::Js.hook(tools).unwrap();
             program.env("NODE_OPTIONS", format!("--require={}", hook.display()))
         }
+        Client::Go => program.program(Shim::Go.hook(tools).unwrap()),
         other => panic!("no shim for {other}"),
     }
 }
@@ -38,6 +39,7 @@ fn needs(client: Client, tools: &Tools) -> Vec<Result<PathBuf, Missing>> {
             vec![tools.java(), tools.java_client().map(PathBuf::from), tools.java_shim()]
         }
         Client::Js => vec![tools.node(), tools.js_client()],
+        Client::Go => vec![tools.shimmed_go_client()],
         _ => vec![tools.python(), tools.shimmed_python()],
     }
 }
@@ -134,6 +136,11 @@ fn an_unchanged_java_program_is_recorded_with_its_workload_role_and_resources() 
 #[test]
 fn an_unchanged_javascript_program_is_recorded_with_its_workload_role_and_resources() {
     check(name!(), Client::Js, "@smithy/core");
+}
+
+#[test]
+fn an_unchanged_go_program_is_recorded_with_its_workload_role_and_resources() {
+    check(name!(), Client::Go, "aws-sdk-go-v2");
 }
 
 #[test]

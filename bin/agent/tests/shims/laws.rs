@@ -15,7 +15,7 @@ fn check(shim: Shim) {
         println!("{shim:?} {about}:\n{}\n{}", done.stdout, done.stderr);
         assert_eq!(done.code, Some(0), "{shim:?} {about}");
         // Runners are content with nothing; Maven is told not to be.
-        for nothing in ["Ran 0 tests", "# tests 0", "skipped="] {
+        for nothing in ["Ran 0 tests", "# tests 0", "skipped=", "no tests to run"] {
             let said = done.stdout.contains(nothing) || done.stderr.contains(nothing);
             assert!(!said, "{shim:?} {about}: {nothing}");
         }
@@ -35,4 +35,9 @@ fn the_java_shim_keeps_its_laws() {
 #[test]
 fn the_javascript_shim_keeps_its_laws() {
     check(Shim::Js);
+}
+
+#[test]
+fn the_go_shim_keeps_its_laws() {
+    check(Shim::Go);
 }

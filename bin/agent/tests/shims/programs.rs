@@ -100,3 +100,8 @@ fn an_unchanged_javascript_program_tells_of_its_calls_with_a_module_that_node_re
         program.env("NODE_OPTIONS", format!("--require={}", hook.display()))
     });
 }
+
+#[test]
+fn an_unchanged_go_program_tells_of_its_calls_when_it_is_built_with_the_overlay() {
+    check(Client::Go, &|tools, program| program.program(Shim::Go.hook(tools).unwrap()));
+}

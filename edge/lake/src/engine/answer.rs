@@ -3,7 +3,7 @@ use std::fmt;
 use arrow::{
     array::RecordBatch,
     csv::WriterBuilder,
-    datatypes::SchemaRef,
+    datatypes::{DataType, FieldRef, SchemaRef},
     error::ArrowError,
     json::{LineDelimitedWriter, WriterBuilder as JsonBuilder, writer::LineDelimited},
     util::display::{ArrayFormatter, FormatOptions},
@@ -26,12 +26,29 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(stream: SendableRecordBatchStream, limits: Limits, deadline: Instant) -> Self {
+    pub(super) fn new(
+        stream: SendableRecordBatchStream,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Self {
         let left = limits.rows;
-        Self { schema: stream.schema(), stream: Some(stream), limits, left, truncated: false, deadline }
+        Self {
+            schema: stream.schema(),
+            stream: Some(stream),
+            limits,
+            left,
+            truncated: false,
+            deadline,
+        }
     }
 
-    /// The columns.
+    /// The columns: the name of each, and in one word what kind of values it has.
+    pub fn columns(&self) -> Vec<(String, &'static str)> {
+        let column = |field: &FieldRef| (field.name().clone(), kind(field.data_type()));
+        self.schema.fields().iter().map(column).collect()
+    }
+
+    /// The columns, as the engine has them.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -95,6 +112,18 @@ impl fmt::Debug for Answer {
     }
 }
 
+/// What kind of values a type has, in one word.
+fn kind(of: &DataType) -> &'static str {
+    match of {
+        DataType::Boolean => "boolean",
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => "time",
+        DataType::List(_) | DataType::LargeList(_) | DataType::ListView(_) => "list",
+        DataType::Struct(_) | DataType::Map(..) => "map",
+        numeric if numeric.is_numeric() => "number",
+        _ => "text",
+    }
+}
+
 fn laid_out(error: &ArrowError) -> QueryError {
     QueryError::Wrong(format!("the answer cannot be written down: {error}"))
 }
@@ -130,11 +159,15 @@ pub fn csv(rows: &RecordBatch, names: bool) -> Result<Vec<u8>, QueryError> {
 fn flat(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     use std::sync::Arc;
 
-    use arrow::{array::{ArrayRef, StringArray}, datatypes::{DataType, Field, Schema}};
+    use arrow::{
+        array::{ArrayRef, StringArray},
+        datatypes::{DataType, Field, Schema},
+    };
 
     let cells = rows.columns().iter().map(|column| -> Result<ArrayRef, ArrowError> {
         let formatter = ArrayFormatter::try_new(column, &FORMAT)?;
-        let text = |row| (!column.is_null(row)).then(|| formatter.value(row).try_to_string()).transpose();
+        let text =
+            |row| (!column.is_null(row)).then(|| formatter.value(row).try_to_string()).transpose();
         let texts: Result<StringArray, _> = (0..column.len()).map(text).collect();
         Ok(Arc::new(texts?))
     });

@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion::{
-    datasource::ViewTable,
-    error::DataFusionError,
-    execution::context::SessionContext,
+    datasource::ViewTable, error::DataFusionError, execution::context::SessionContext,
     sql::TableReference,
 };
 use jiff::Timestamp;
@@ -153,7 +151,10 @@ const CALLS: Columns = &[
     ("region", "the region that was called"),
     ("service", "the service, as its model names it: `DynamoDB`"),
     ("operation", "the operation: `GetItem`"),
-    ("outcome", "`done`, `denied`, `throttled`, `unauthenticated`, `failed`, `unanswered`, `presigned` or `unknown`"),
+    (
+        "outcome",
+        "`done`, `denied`, `throttled`, `unauthenticated`, `failed`, `unanswered`, `presigned` or `unknown`",
+    ),
     ("error", "the error code or exception of one of them"),
     ("count", "how many calls"),
     ("application", "what the caller is an instance of"),
@@ -163,9 +164,18 @@ const CALLS: Columns = &[
     ("role", "the ARN of the role that the access key was leased for"),
     ("access_key", "the id of the access key; CSM does not tell it"),
     ("signer", "whose key it was: `leased` by us, `foreign`, or `unknown`"),
-    ("leased_to", "the workload that the key was leased to; where it is not `workload`, the lease has been passed on"),
-    ("trust", "what the word is worth: `shim`, or `monitoring`, which anybody on the host can forge"),
-    ("access", "what the strongest action does: `list`, `read`, `tagging`, `write` or `permissions`"),
+    (
+        "leased_to",
+        "the workload that the key was leased to; where it is not `workload`, the lease has been passed on",
+    ),
+    (
+        "trust",
+        "what the word is worth: `shim`, or `monitoring`, which anybody on the host can forge",
+    ),
+    (
+        "access",
+        "what the strongest action does: `list`, `read`, `tagging`, `write` or `permissions`",
+    ),
     ("plane", "`data` or `management`, as CloudTrail tells them apart"),
     ("basis", "how sure the actions are: `listed` by AWS, or `assumed` from names"),
     ("named_by", "how the resource was named: `arn`, `url`, `bare` or `alias`"),
@@ -189,7 +199,10 @@ const NEEDS: Columns = &[
     ("operation", "as in `calls`"),
     ("outcome", "as in `calls`; the service does not say which of several actions was denied"),
     ("error", "as in `calls`"),
-    ("count", "as in `calls`; of one `event_id` it is the same in each row, so do not add over actions"),
+    (
+        "count",
+        "as in `calls`; of one `event_id` it is the same in each row, so do not add over actions",
+    ),
     ("application", "as in `calls`"),
     ("environment", "as in `calls`"),
     ("workload", "as in `calls`"),
