@@ -87,7 +87,7 @@ impl Lake {
         let mut merge = Merge::open(self, &removed, &schema).await?;
         let mut added = Vec::new();
         let mut file = File::new(partition.clone(), schema.clone())?;
-        while let Some(rows) = merge.next().await? {
+        while let Some(rows) = merge.next()? {
             file.write(&rows)?;
             if file.size() as u64 >= LARGE {
                 let next = File::new(partition.clone(), schema.clone())?;

@@ -78,6 +78,13 @@ impl Lake {
         }
     }
 
+    /// All of a file.
+    pub(crate) async fn get(&self, path: &str) -> Result<Bytes, LakeError> {
+        let refused = |error| LakeError::store("read", path, &error);
+        let found = self.objects.get(&location(path)?).await.map_err(refused)?;
+        found.bytes().await.map_err(refused)
+    }
+
     /// Removes a file. One that is not there any more is removed.
     ///
     /// Take it out of the manifest first, and leave questions that began before the time to end.

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion::{
+    common::TableReference,
     datasource::ViewTable,
     error::DataFusionError,
     execution::context::SessionContext,
-    sql::TableReference,
 };
 use jiff::Timestamp;
 
