@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn piece(day: i8, number: i32, bytes: u64) -> Piece {
-        let at = Date::constant(2026, 11, day).in_tz("UTC").unwrap().timestamp();
+        let at = Date::constant(2026, 11, day).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
         Piece {
             partition: Partition::of_day(Dataset::Leases, at),
             path: format!("{day}/{number}"),

@@ -12,7 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::Limits;
+use super::{Files, Limits};
 use crate::error::QueryError;
 
 /// The rows that answer a question, as they come.
@@ -23,12 +23,18 @@ pub struct Answer {
     left: usize,
     truncated: bool,
     deadline: Instant,
+    files: Files,
 }
 
 impl Answer {
-    pub(super) fn new(stream: SendableRecordBatchStream, limits: Limits, deadline: Instant) -> Self {
-        let left = limits.rows;
-        Self { schema: stream.schema(), stream: Some(stream), limits, left, truncated: false, deadline }
+    pub(super) fn new(
+        stream: SendableRecordBatchStream,
+        limits: Limits,
+        deadline: Instant,
+        files: Files,
+    ) -> Self {
+        let (schema, left) = (stream.schema(), limits.rows);
+        Self { schema, stream: Some(stream), limits, left, truncated: false, deadline, files }
     }
 
     /// The columns.
@@ -51,7 +57,7 @@ impl Answer {
                 Ok(Some(Ok(rows))) => rows,
                 Ok(Some(Err(error))) => {
                     self.stream = None;
-                    return Err(QueryError::of(&error, self.limits.memory));
+                    return Err(self.files.blame(&error, self.limits.memory).await);
                 }
                 Err(_) => {
                     self.stream = None;

@@ -18,7 +18,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
 
 fn workload() -> impl Strategy<Value = workload::Workload> {
     let name = select(vec!["orders", "billing", "A.b_c-9"]);
-    (name, select(vec!["prod", "test"]), "[a-z0-9:@._-]{1,12}")
+    (name, select(vec!["prod", "test"]), "[a-z0-9][a-z0-9:@._-]{0,11}")
         .prop_map(|(name, environment, instance)| format!("{name}/{environment}/{instance}").parse().unwrap())
 }
 

@@ -15,7 +15,8 @@ fn or<T: ToString>(value: Option<T>) -> String {
 }
 
 fn time(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    let text = at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    text.replace(".000Z", "Z")
 }
 
 fn records(sent: &[Sent]) -> Vec<(String, &Record)> {

@@ -84,7 +84,7 @@ async fn a_question_that_needs_too_much_memory_ends_so() {
 async fn a_question_that_takes_too_long_ends_so() {
     let told = many().await;
     let limits = Limits { time: Duration::from_millis(300), ..Limits::default() };
-    let sql = "SELECT sum(length(a.event_id || b.event_id || c.event_id)) FROM calls a, calls b, calls c";
+    let sql = "SELECT count(*) FROM calls a, calls b WHERE a.event_id || b.event_id LIKE '%a%z%'";
     let began = std::time::Instant::now();
     let error = told.try_ask(sql, limits).await.unwrap_err();
     assert!(matches!(error, QueryError::TooLong { .. }), "{error:?}");
@@ -95,7 +95,7 @@ async fn a_question_that_takes_too_long_ends_so() {
 async fn an_answer_that_is_dropped_stops_the_work() {
     let told = many().await;
     let engine = Engine::new(told.lake.clone(), Limits::default());
-    let sql = "SELECT a.event_id || b.event_id || c.event_id FROM calls a, calls b, calls c";
+    let sql = "SELECT a.event_id || b.event_id FROM calls a, calls b";
     let mut answer = engine.query(sql, noon(), &told.manifest).await.unwrap();
     assert!(answer.next().await.unwrap().is_some());
     drop(answer);
