@@ -113,8 +113,14 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT role, operation, resources, sum(count) FROM calls WHERE account = '200000000007' AND outcome = 'denied' \
          AND time >= '2026-11-25T10:00:00Z' AND time < '2026-11-25T11:00:00Z' GROUP BY role, operation, resources",
     ),
-    ("calls by operation and outcome", "SELECT operation, outcome, sum(count) FROM calls GROUP BY operation, outcome"),
-    ("who used one resource", "SELECT * FROM resource_roles WHERE resource = 'arn:aws:s3:::bucket-42/data/*'"),
+    (
+        "calls by operation and outcome",
+        "SELECT operation, outcome, sum(count) FROM calls GROUP BY operation, outcome",
+    ),
+    (
+        "who used one resource",
+        "SELECT * FROM resource_roles WHERE resource = 'arn:aws:s3:::bucket-42/data/*'",
+    ),
     ("when everything was last used", "SELECT count(*) FROM last_used"),
 ];
 
@@ -142,10 +148,13 @@ const HOSTS: usize = 20;
 fn cast(chance: &mut Chance) -> Step<Vec<Vec<Arc<Key>>>> {
     let mut hosts = vec![Vec::new(); HOSTS];
     for application in 0..APPLICATIONS {
-        let role: cloud::RoleArn = format!("arn:aws:iam::{}:role/app-{application}", 200_000_000_000 + application).parse()?;
+        let role: cloud::RoleArn =
+            format!("arn:aws:iam::{}:role/app-{application}", 200_000_000_000 + application)
+                .parse()?;
         let uses: Vec<_> = (0..18).map(|_| (chance.below(40), chance.below(300))).collect();
         for instance in 0..10 {
-            let workload: workload::Workload = format!("app-{application}/prod/i-{instance}").parse()?;
+            let workload: workload::Workload =
+                format!("app-{application}/prod/i-{instance}").parse()?;
             for (operation, resource) in &uses {
                 let outcome = if chance.below(50) == 0 { Outcome::Denied } else { Outcome::Done };
                 let access = if operation % 3 == 0 { Access::Write } else { Access::Read };
@@ -189,32 +198,51 @@ fn frames(chance: &mut Chance, cast: &[Vec<Arc<Key>>], seal: usize, size: Size) 
     let mut all = Vec::new();
     for (host, keys) in cast.iter().enumerate() {
         let mut frames = Vec::new();
-        let entries: Vec<Entry> = (0..each).map(|number| {
-            // A fold tells of what it has in turns, so a host's records are nearly in the order of time.
-            let at = seal * span + number * span / each + chance.below(2000);
-            let first = day + SignedDuration::from_millis(i64::try_from(at).unwrap_or_default());
-            let count = 1 + chance.below(30) as u64;
-            let lasted = if count == 1 { 0 } else { 50_000 + chance.below(10_000) };
-            let key = keys.get(chance.below(keys.len())).cloned();
-            key.map(|key| Entry::Calls(Record {
-                sighting: Sighting {
-                    count,
-                    first,
-                    last: first + SignedDuration::from_millis(i64::try_from(lasted).unwrap_or_default()),
-                    request_id: None,
-                    exception: (key.outcome == Outcome::Denied).then(|| "AccessDenied".to_owned()),
-                    user_agent: Some("Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.13".to_owned()),
-                    host: Some(format!("{}.eu-west-1.amazonaws.com", key.service.to_lowercase())),
-                    longest: Some(Duration::from_millis(3 + chance.below(200) as u64)),
-                },
-                key,
-                why: Why::Repeats,
-            }))
-        }).collect::<Option<_>>().ok_or("a host without workloads")?;
+        let entries: Vec<Entry> = (0..each)
+            .map(|number| {
+                // A fold tells of what it has in turns, so a host's records are nearly in the order of time.
+                let at = seal * span + number * span / each + chance.below(2000);
+                let first =
+                    day + SignedDuration::from_millis(i64::try_from(at).unwrap_or_default());
+                let count = 1 + chance.below(30) as u64;
+                let lasted = if count == 1 { 0 } else { 50_000 + chance.below(10_000) };
+                let key = keys.get(chance.below(keys.len())).cloned();
+                key.map(|key| {
+                    Entry::Calls(Record {
+                        sighting: Sighting {
+                            count,
+                            first,
+                            last: first
+                                + SignedDuration::from_millis(
+                                    i64::try_from(lasted).unwrap_or_default(),
+                                ),
+                            request_id: None,
+                            exception: (key.outcome == Outcome::Denied)
+                                .then(|| "AccessDenied".to_owned()),
+                            user_agent: Some(
+                                "Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.13"
+                                    .to_owned(),
+                            ),
+                            host: Some(format!(
+                                "{}.eu-west-1.amazonaws.com",
+                                key.service.to_lowercase()
+                            )),
+                            longest: Some(Duration::from_millis(3 + chance.below(200) as u64)),
+                        },
+                        key,
+                        why: Why::Repeats,
+                    })
+                })
+            })
+            .collect::<Option<_>>()
+            .ok_or("a host without workloads")?;
         for (number, entries) in entries.chunks(2000).enumerate() {
             frames.push(Frame { seq: (seal * 1000 + number) as u64, entries: entries.to_vec() });
         }
-        all.push(Sent { sender: Sender { agent: format!("host-{host:02}"), epoch: [u8::try_from(host)?; 16] }, frames });
+        all.push(Sent {
+            sender: Sender { agent: format!("host-{host:02}"), epoch: [u8::try_from(host)?; 16] },
+            frames,
+        });
     }
     Ok(all)
 }

@@ -68,7 +68,8 @@ impl Column {
 
     /// A time, in microseconds because table formats have no transforms for other units.
     pub(crate) fn time(id: i32, name: &str, values: impl Iterator<Item = Timestamp>) -> Self {
-        let values = TimestampMicrosecondArray::from_iter_values(values.map(|it| it.as_microsecond()));
+        let values =
+            TimestampMicrosecondArray::from_iter_values(values.map(|it| it.as_microsecond()));
         Self::new(id, name, Arc::new(values.with_timezone("UTC"))).required()
     }
 

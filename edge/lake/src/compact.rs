@@ -100,7 +100,10 @@ impl Lake {
         }
         let rows = |pieces: &[Piece]| pieces.iter().map(|piece| piece.rows).sum::<u64>();
         if rows(&added) != rows(&removed) {
-            return Err(LakeError::damaged(&first.path, "rows are missing, here or in its neighbours"));
+            return Err(LakeError::damaged(
+                &first.path,
+                "rows are missing, here or in its neighbours",
+            ));
         }
         Ok(Compacted { added, removed })
     }
@@ -120,11 +123,14 @@ impl Lake {
     ) -> Result<Vec<String>, LakeError> {
         let known: HashSet<&str> = snapshot.0.iter().map(|piece| piece.path.as_str()).collect();
         let ours = |path: &str| {
-            let folder = |it: Dataset| path.strip_prefix(it.folder()).is_some_and(|it| it.starts_with('/'));
+            let folder =
+                |it: Dataset| path.strip_prefix(it.folder()).is_some_and(|it| it.starts_with('/'));
             Dataset::ALL.into_iter().any(folder)
         };
         let orphan = |(path, written): &(String, Timestamp)| {
-            ours(path) && !known.contains(path.as_str()) && now.duration_since(*written) > older_than
+            ours(path)
+                && !known.contains(path.as_str())
+                && now.duration_since(*written) > older_than
         };
         let mut orphans: Vec<_> =
             self.list().await?.into_iter().filter(orphan).map(|(path, _)| path).collect();
@@ -138,7 +144,8 @@ mod tests {
     use super::*;
 
     fn piece(day: i8, number: i32, bytes: u64) -> Piece {
-        let at = Date::constant(2026, 11, day).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+        let at =
+            Date::constant(2026, 11, day).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
         Piece {
             partition: Partition::of_day(Dataset::Leases, at),
             path: format!("{day}/{number}"),

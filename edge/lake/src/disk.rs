@@ -20,7 +20,11 @@ fn refused(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LakeErro
 /// Makes a folder that only its owner may look into, and those above it that are missing.
 pub(crate) fn make(folder: &Path) -> Result<(), LakeError> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|it| !it.exists()).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused("make", folder))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(refused("make", folder))?;
     // A folder is there after a crash when the one that it is in was synced.
     for made in missing {
         let above = made.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -176,7 +176,9 @@ impl Files {
     async fn blame(&self, error: &DataFusionError, memory: usize) -> QueryError {
         match QueryError::of(error, memory) {
             Some(error) => error,
-            None => QueryError::Lake(self.lake.damage(&self.pieces, &error.strip_backtrace()).await),
+            None => {
+                QueryError::Lake(self.lake.damage(&self.pieces, &error.strip_backtrace()).await)
+            }
         }
     }
 }

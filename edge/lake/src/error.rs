@@ -45,6 +45,9 @@ pub enum LakeError {
     Layout(String),
 }
 
+/// What was tried when a file that is not there is missing: any other time it is the bucket that is.
+pub(crate) const READ: &str = "read";
+
 impl LakeError {
     /// Whether the same may succeed a little later, without anybody's doing.
     pub fn is_retryable(&self) -> bool {
@@ -53,15 +56,17 @@ impl LakeError {
 
     pub(crate) fn store(act: &'static str, path: &str, error: &object_store::Error) -> Self {
         match error {
-            object_store::Error::NotFound { .. } => Self::Missing(path.to_owned()),
+            object_store::Error::NotFound { .. } if act == READ => Self::Missing(path.to_owned()),
             other => Self::Store { act, path: path.to_owned(), why: other.to_string() },
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by value")]
     pub(crate) fn damaged(path: &str, why: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), why: why.to_string() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by value")]
     pub(crate) fn layout(why: impl ToString) -> Self {
         Self::Layout(why.to_string())
     }
@@ -77,7 +82,9 @@ pub enum QueryError {
     #[error("only one query may be asked, and nothing changed: {0}")]
     NotAQuery(String),
     /// It needs more memory than a question may have: ask for less time, fewer groups, or less order.
-    #[error("the question needs more than {limit} bytes of memory: ask about less time or fewer columns")]
+    #[error(
+        "the question needs more than {limit} bytes of memory: ask about less time or fewer columns"
+    )]
     TooBig {
         /// How much it may have.
         limit: usize,

@@ -45,9 +45,8 @@ impl File {
     pub(crate) fn new(partition: Partition, schema: SchemaRef) -> Result<Self, LakeError> {
         let properties = properties(partition.dataset, &schema)?;
         // What a reader needs is in Parquet's own schema; a second one in arrow's words would be in every small file.
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties)
-            .with_skip_arrow_metadata(true);
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)
             .map_err(LakeError::layout)?;
         Ok(Self { writer, partition, span: None, rows: 0, calls: 0 })
@@ -126,7 +125,11 @@ fn properties(dataset: Dataset, schema: &SchemaRef) -> Result<WriterProperties, 
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(Some(64))
         .set_column_index_truncate_length(Some(64))
-        .set_sorting_columns(Some(vec![SortingColumn { column_idx: order, descending: false, nulls_first: false }]));
+        .set_sorting_columns(Some(vec![SortingColumn {
+            column_idx: order,
+            descending: false,
+            nulls_first: false,
+        }]));
     for column in GROWING {
         let path = ColumnPath::from(*column);
         properties = properties
@@ -141,7 +144,8 @@ fn properties(dataset: Dataset, schema: &SchemaRef) -> Result<WriterProperties, 
 }
 
 /// Columns whose values are near those of their neighbours, so that the difference is what costs least.
-const GROWING: &[&str] = &["time", "time_dt", "start_time", "end_time", "from", "to", "at", "until"];
+const GROWING: &[&str] =
+    &["time", "time_dt", "start_time", "end_time", "from", "to", "at", "until"];
 
 /// How many leaves of the tree of columns come before that of a column on the first level.
 fn leaves_before(schema: &SchemaRef, index: usize) -> usize {
@@ -159,6 +163,7 @@ fn leaves_before(schema: &SchemaRef, index: usize) -> usize {
 /// Bytes as text.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
+    let digit =
+        |nibble: u8| DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -64,7 +64,9 @@ impl<'a> Rows<'a> {
     pub(crate) fn parts(self, most: usize) -> Vec<Rows<'a>> {
         match self {
             Self::Calls(rows) => rows.chunks(most).map(|part| Rows::Calls(part.to_vec())).collect(),
-            Self::Leases(rows) => rows.chunks(most).map(|part| Rows::Leases(part.to_vec())).collect(),
+            Self::Leases(rows) => {
+                rows.chunks(most).map(|part| Rows::Leases(part.to_vec())).collect()
+            }
             Self::Shims(rows) => rows.chunks(most).map(|part| Rows::Shims(part.to_vec())).collect(),
             Self::Coverage(rows) => {
                 rows.chunks(most).map(|part| Rows::Coverage(part.to_vec())).collect()

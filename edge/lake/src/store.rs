@@ -2,11 +2,13 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{
-    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, path::Path,
-};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, path::Path};
 
-use crate::{disk, error::LakeError, piece::Piece};
+use crate::{
+    disk,
+    error::{LakeError, READ},
+    piece::Piece,
+};
 
 /// A lake: the files of one place. Clones are the same lake.
 #[derive(Clone)]
@@ -82,7 +84,7 @@ impl Lake {
 
     /// All of a file.
     pub(crate) async fn get(&self, path: &str) -> Result<Bytes, LakeError> {
-        let refused = |error| LakeError::store("read", path, &error);
+        let refused = |error| LakeError::store(READ, path, &error);
         let found = self.objects.get(&location(path)?).await.map_err(refused)?;
         found.bytes().await.map_err(refused)
     }
@@ -93,7 +95,7 @@ impl Lake {
         let looks = pieces.iter().map(|piece| async move {
             let path = &piece.path;
             let there = self.objects.head(&location(path)?).await;
-            let there = there.map_err(|error| LakeError::store("read", path, &error))?;
+            let there = there.map_err(|error| LakeError::store(READ, path, &error))?;
             if there.size == piece.bytes {
                 return Ok(());
             }

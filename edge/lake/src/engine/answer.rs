@@ -136,11 +136,15 @@ pub fn csv(rows: &RecordBatch, names: bool) -> Result<Vec<u8>, QueryError> {
 fn flat(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     use std::sync::Arc;
 
-    use arrow::{array::{ArrayRef, StringArray}, datatypes::{DataType, Field, Schema}};
+    use arrow::{
+        array::{ArrayRef, StringArray},
+        datatypes::{DataType, Field, Schema},
+    };
 
     let cells = rows.columns().iter().map(|column| -> Result<ArrayRef, ArrowError> {
         let formatter = ArrayFormatter::try_new(column, &FORMAT)?;
-        let text = |row| (!column.is_null(row)).then(|| formatter.value(row).try_to_string()).transpose();
+        let text =
+            |row| (!column.is_null(row)).then(|| formatter.value(row).try_to_string()).transpose();
         let texts: Result<StringArray, _> = (0..column.len()).map(text).collect();
         Ok(Arc::new(texts?))
     });

@@ -32,7 +32,8 @@ const UNBOUNDED: &[&str] = &[
 pub(super) fn keep_bounded(state: &mut SessionStateBuilder) {
     if let Some(functions) = state.scalar_functions() {
         functions.retain(|it| !UNBOUNDED.contains(&it.name()));
-        functions.extend(Kind::ALL.map(|kind| Arc::new(ScalarUDF::new_from_impl(Function::of(kind)))));
+        functions
+            .extend(Kind::ALL.map(|kind| Arc::new(ScalarUDF::new_from_impl(Function::of(kind)))));
     }
     // Tables that functions make: `range` and `generate_series`.
     *state.table_functions() = None;

@@ -19,7 +19,9 @@ pub(super) fn one_query(sql: &str) -> Result<Statement, QueryError> {
         return Err(QueryError::Wrong(format!("the question is longer than {LENGTH_MAX} bytes")));
     }
     if operators(sql)? > OPERATORS_MAX {
-        let why = format!("the question has more than {OPERATORS_MAX} operators: ask with IN, or in parts");
+        let why = format!(
+            "the question has more than {OPERATORS_MAX} operators: ask with IN, or in parts"
+        );
         return Err(QueryError::Wrong(why));
     }
     let mut statements =
@@ -50,9 +52,20 @@ fn operators(sql: &str) -> Result<usize, QueryError> {
     let nests = |token: &&Token| match token {
         Token::Word(word) => {
             word.quote_style.is_none()
-                && ["and", "or", "not", "is", "union", "intersect", "except", "join", "case", "select"]
-                    .iter()
-                    .any(|it| word.value.eq_ignore_ascii_case(it))
+                && [
+                    "and",
+                    "or",
+                    "not",
+                    "is",
+                    "union",
+                    "intersect",
+                    "except",
+                    "join",
+                    "case",
+                    "select",
+                ]
+                .iter()
+                .any(|it| word.value.eq_ignore_ascii_case(it))
         }
         Token::Whitespace(_)
         | Token::Comma

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion::{
-    common::TableReference,
+    common::{TableReference, plan_err},
     datasource::ViewTable,
     error::DataFusionError,
     execution::context::SessionContext,
@@ -48,6 +48,14 @@ pub(super) async fn register(
     asked: &[TableReference],
     now: Timestamp,
 ) -> Result<(), DataFusionError> {
+    for table in asked {
+        let name = table.table();
+        let files = Dataset::ALL.map(files_of);
+        if !files.contains(&name) && !VIEWS.iter().any(|view| view.name == name) {
+            let all: Vec<_> = VIEWS.iter().map(|view| view.name).chain(files).collect();
+            return plan_err!("there is no `{name}` here: there are {}", all.join(", "));
+        }
+    }
     let mut wanted: BTreeSet<&str> = asked.iter().map(TableReference::table).collect();
     // A view stands behind those that it leans on, so one look backwards finds all.
     for view in VIEWS.iter().rev() {
@@ -116,7 +124,7 @@ const VIEWS: &[View] = &[
     },
     View {
         name: "app_dependencies",
-        about: "A resource that an application uses, and the applications whose account it is in.",
+        about: "A resource that an application uses, and the applications whose account it is in. Actions that take no resource are not here.",
         columns: APP_DEPENDENCIES,
         leans_on: &["needs", "leases"],
         sql: include_str!("../views/app_dependencies.sql"),
@@ -153,7 +161,10 @@ const CALLS: Columns = &[
     ("region", "the region that was called"),
     ("service", "the service, as its model names it: `DynamoDB`"),
     ("operation", "the operation: `GetItem`"),
-    ("outcome", "`done`, `denied`, `throttled`, `unauthenticated`, `failed`, `unanswered`, `presigned` or `unknown`"),
+    (
+        "outcome",
+        "`done`, `denied`, `throttled`, `unauthenticated`, `failed`, `unanswered`, `presigned` or `unknown`",
+    ),
     ("error", "the error code or exception of one of them"),
     ("count", "how many calls"),
     ("application", "what the caller is an instance of"),
@@ -163,9 +174,18 @@ const CALLS: Columns = &[
     ("role", "the ARN of the role that the access key was leased for"),
     ("access_key", "the id of the access key; CSM does not tell it"),
     ("signer", "whose key it was: `leased` by us, `foreign`, or `unknown`"),
-    ("leased_to", "the workload that the key was leased to; where it is not `workload`, the lease has been passed on"),
-    ("trust", "what the word is worth: `shim`, or `monitoring`, which anybody on the host can forge"),
-    ("access", "what the strongest action does: `list`, `read`, `tagging`, `write` or `permissions`"),
+    (
+        "leased_to",
+        "the workload that the key was leased to; where it is not `workload`, the lease has been passed on",
+    ),
+    (
+        "trust",
+        "what the word is worth: `shim`, or `monitoring`, which anybody on the host can forge",
+    ),
+    (
+        "access",
+        "what the strongest action does: `list`, `read`, `tagging`, `write` or `permissions`",
+    ),
     ("plane", "`data` or `management`, as CloudTrail tells them apart"),
     ("basis", "how sure the actions are: `listed` by AWS, or `assumed` from names"),
     ("named_by", "how the resource was named: `arn`, `url`, `bare` or `alias`"),
@@ -189,7 +209,10 @@ const NEEDS: Columns = &[
     ("operation", "as in `calls`"),
     ("outcome", "as in `calls`; the service does not say which of several actions was denied"),
     ("error", "as in `calls`"),
-    ("count", "as in `calls`; of one `event_id` it is the same in each row, so do not add over actions"),
+    (
+        "count",
+        "as in `calls`; of one `event_id` it is the same in each row, so do not add over actions",
+    ),
     ("application", "as in `calls`"),
     ("environment", "as in `calls`"),
     ("workload", "as in `calls`"),

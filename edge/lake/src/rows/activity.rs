@@ -36,8 +36,12 @@ pub(super) fn columns(rows: &[Row<'_, Record>]) -> Result<RecordBatch, ArrowErro
         Column::small(1, "activity_id", records().map(activity)),
         Column::small(2, "category_uid", records().map(|_| CATEGORY)),
         Column::small(3, "class_uid", records().map(|_| CLASS)),
-        Column::number(4, "type_uid", records().map(|it| Some(i64::from(CLASS * 100 + activity(it)))))
-            .required(),
+        Column::number(
+            4,
+            "type_uid",
+            records().map(|it| Some(i64::from(CLASS * 100 + activity(it)))),
+        )
+        .required(),
         // Informational: whether it matters is for whoever asks to say.
         Column::small(5, "severity_id", records().map(|_| 1)),
         Column::small(6, "status_id", records().map(|it| status(it.key.outcome).0)),
@@ -46,27 +50,43 @@ pub(super) fn columns(rows: &[Row<'_, Record>]) -> Result<RecordBatch, ArrowErro
         Column::number(9, "time", records().map(|it| milliseconds(it.sighting.first))).required(),
         Column::time(10, "time_dt", records().map(|it| it.sighting.first)),
         Column::count(11, "count", records().map(|it| it.sighting.count)),
-        Column::number(12, "start_time", records().map(|it| {
-            Some(it).filter(several).and_then(|it| milliseconds(it.sighting.first))
-        })),
-        Column::number(13, "end_time", records().map(|it| {
-            Some(it).filter(several).and_then(|it| milliseconds(it.sighting.last))
-        })),
-        Column::number(14, "duration", records().map(|it| {
-            let lasted = |it: &Record| {
-                it.sighting.last.as_millisecond() - it.sighting.first.as_millisecond()
-            };
-            Some(it).filter(several).map(lasted)
-        })),
+        Column::number(
+            12,
+            "start_time",
+            records()
+                .map(|it| Some(it).filter(several).and_then(|it| milliseconds(it.sighting.first))),
+        ),
+        Column::number(
+            13,
+            "end_time",
+            records()
+                .map(|it| Some(it).filter(several).and_then(|it| milliseconds(it.sighting.last))),
+        ),
+        Column::number(
+            14,
+            "duration",
+            records().map(|it| {
+                let lasted = |it: &Record| {
+                    it.sighting.last.as_millisecond() - it.sighting.first.as_millisecond()
+                };
+                Some(it).filter(several).map(lasted)
+            }),
+        ),
         metadata(rows)?,
         actor(rows)?,
         api(rows)?,
         cloud(rows)?,
         source(rows)?,
         destination(rows)?,
-        Column::group(21, "http_request", vec![
-            Column::text(170, "user_agent", records().map(|it| it.sighting.user_agent.as_deref())),
-        ])?,
+        Column::group(
+            21,
+            "http_request",
+            vec![Column::text(
+                170,
+                "user_agent",
+                records().map(|it| it.sighting.user_agent.as_deref()),
+            )],
+        )?,
         resources::column(22, rows)?,
         unmapped(rows)?,
     ])
@@ -74,98 +94,157 @@ pub(super) fn columns(rows: &[Row<'_, Record>]) -> Result<RecordBatch, ArrowErro
 
 fn metadata(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let each = rows.len();
-    let profiles = (0..each * 2).map(|index| Some(if index % 2 == 0 { "cloud" } else { "datetime" }));
-    let group = Column::group(15, "metadata", vec![
-        Column::same(100, "version", "1.3.0", each),
-        Column::group(101, "product", vec![
-            Column::same(102, "name", "Rolecall", each),
-            Column::same(103, "vendor_name", "Rolecall", each),
-            Column::same(104, "version", env!("CARGO_PKG_VERSION"), each),
-        ])?
-        .required(),
-        Column::text(105, "uid", rows.iter().map(|row| Some(row.origin.to_string()))).required(),
-        Column::list(
-            106,
-            "profiles",
-            &vec![Some(2); each],
-            Column::text(107, "element", profiles).required(),
-        )?,
-    ])?;
+    let profiles =
+        (0..each * 2).map(|index| Some(if index % 2 == 0 { "cloud" } else { "datetime" }));
+    let group = Column::group(
+        15,
+        "metadata",
+        vec![
+            Column::same(100, "version", "1.3.0", each),
+            Column::group(
+                101,
+                "product",
+                vec![
+                    Column::same(102, "name", "Rolecall", each),
+                    Column::same(103, "vendor_name", "Rolecall", each),
+                    Column::same(104, "version", env!("CARGO_PKG_VERSION"), each),
+                ],
+            )?
+            .required(),
+            Column::text(105, "uid", rows.iter().map(|row| Some(row.origin.to_string())))
+                .required(),
+            Column::list(
+                106,
+                "profiles",
+                &vec![Some(2); each],
+                Column::text(107, "element", profiles).required(),
+            )?,
+        ],
+    )?;
     Ok(group.required())
 }
 
 fn actor(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let keys = || rows.iter().map(|row| &row.what.key);
-    let roles = || keys().map(|key| match &key.signer {
-        Signer::Leased { role, .. } => Some(role.to_string()),
-        Signer::Foreign | Signer::Unknown => None,
-    });
+    let roles = || {
+        keys().map(|key| match &key.signer {
+            Signer::Leased { role, .. } => Some(role.to_string()),
+            Signer::Foreign | Signer::Unknown => None,
+        })
+    };
     let accounts = || rows.iter().map(|row| account(row.what).map(|it| it.to_string()));
     // OCSF wants a user to have at least one of account, name and uid.
     let names = accounts().map(|account| account.is_none().then_some("unknown"));
     let kinds = roles().map(|role| role.map(|_| "AssumedRole"));
-    let application =
-        keys().map(|key| key.workload.as_ref().map(|it| it.application.as_str()));
-    let group = Column::group(16, "actor", vec![
-        Column::group(110, "user", vec![
-            Column::text(111, "type", kinds),
-            Column::text(112, "uid", roles()),
-            Column::text(113, "name", names),
-            Column::text(114, "credential_uid", keys().map(|key| key.access_key.as_ref().map(|it| it.as_str()))),
-            Column::group(115, "account", vec![Column::text(116, "uid", accounts())])?,
-        ])?
-        .required(),
-        Column::text(117, "app_name", application),
-    ])?;
+    let application = keys().map(|key| key.workload.as_ref().map(|it| it.application.as_str()));
+    let group = Column::group(
+        16,
+        "actor",
+        vec![
+            Column::group(
+                110,
+                "user",
+                vec![
+                    Column::text(111, "type", kinds),
+                    Column::text(112, "uid", roles()),
+                    Column::text(113, "name", names),
+                    Column::text(
+                        114,
+                        "credential_uid",
+                        keys().map(|key| key.access_key.as_ref().map(|it| it.as_str())),
+                    ),
+                    Column::group(115, "account", vec![Column::text(116, "uid", accounts())])?,
+                ],
+            )?
+            .required(),
+            Column::text(117, "app_name", application),
+        ],
+    )?;
     Ok(group.required())
 }
 
 fn api(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let records = || rows.iter().map(|row| row.what);
-    let group = Column::group(17, "api", vec![
-        Column::text(120, "operation", records().map(|it| Some(&it.key.operation))).required(),
-        Column::group(121, "service", vec![
-            Column::text(122, "name", records().map(|it| Some(&it.key.service))).required(),
-        ])?
-        .required(),
-        Column::group(123, "request", vec![
-            Column::text(124, "uid", records().map(|it| it.sighting.request_id.as_deref())),
-        ])?,
-        Column::group(125, "response", vec![
-            Column::text(126, "error", records().map(|it| it.sighting.exception.as_deref())),
-        ])?,
-    ])?;
+    let group = Column::group(
+        17,
+        "api",
+        vec![
+            Column::text(120, "operation", records().map(|it| Some(&it.key.operation))).required(),
+            Column::group(
+                121,
+                "service",
+                vec![
+                    Column::text(122, "name", records().map(|it| Some(&it.key.service))).required(),
+                ],
+            )?
+            .required(),
+            Column::group(
+                123,
+                "request",
+                vec![Column::text(
+                    124,
+                    "uid",
+                    records().map(|it| it.sighting.request_id.as_deref()),
+                )],
+            )?,
+            Column::group(
+                125,
+                "response",
+                vec![Column::text(
+                    126,
+                    "error",
+                    records().map(|it| it.sighting.exception.as_deref()),
+                )],
+            )?,
+        ],
+    )?;
     Ok(group.required())
 }
 
 fn cloud(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let region = rows.iter().map(|row| row.what.key.region.as_ref().map(cloud::Region::as_str));
     let account = rows.iter().map(|row| account(row.what).map(|it| it.to_string()));
-    let group = Column::group(18, "cloud", vec![
-        Column::same(130, "provider", "AWS", rows.len()),
-        Column::text(131, "region", region),
-        Column::group(132, "account", vec![Column::text(133, "uid", account)])?,
-    ])?;
+    let group = Column::group(
+        18,
+        "cloud",
+        vec![
+            Column::same(130, "provider", "AWS", rows.len()),
+            Column::text(131, "region", region),
+            Column::group(132, "account", vec![Column::text(133, "uid", account)])?,
+        ],
+    )?;
     Ok(group.required())
 }
 
 fn source(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let agents = || rows.iter().map(|row| row.origin.sender.agent.as_str());
     let workloads = rows.iter().map(|row| row.what.key.workload.as_ref().map(ToString::to_string));
-    let group = Column::group(19, "src_endpoint", vec![
-        Column::text(140, "hostname", agents().map(|agent| Some(agent).filter(|it| is_hostname(it)))),
-        Column::text(141, "name", agents().map(Some)).required(),
-        Column::text(142, "uid", workloads),
-    ])?;
+    let group = Column::group(
+        19,
+        "src_endpoint",
+        vec![
+            Column::text(
+                140,
+                "hostname",
+                agents().map(|agent| Some(agent).filter(|it| is_hostname(it))),
+            ),
+            Column::text(141, "name", agents().map(Some)).required(),
+            Column::text(142, "uid", workloads),
+        ],
+    )?;
     Ok(group.required())
 }
 
 fn destination(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let hosts = || rows.iter().map(|row| row.what.sighting.host.as_deref());
-    Column::group(20, "dst_endpoint", vec![
-        Column::text(150, "hostname", hosts().map(|host| host.filter(|it| is_hostname(it)))),
-        Column::text(151, "name", hosts().map(|host| host.filter(|it| !is_hostname(it)))),
-    ])
+    Column::group(
+        20,
+        "dst_endpoint",
+        vec![
+            Column::text(150, "hostname", hosts().map(|host| host.filter(|it| is_hostname(it)))),
+            Column::text(151, "name", hosts().map(|host| host.filter(|it| !is_hostname(it)))),
+        ],
+    )
 }
 
 fn unmapped(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
@@ -183,21 +262,24 @@ fn unmapped(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
         Signer::Leased { to, .. } if Some(to) != key.workload.as_ref() => Some(to.to_string()),
         _ => None,
     });
-    let longest = records().map(|it| {
-        it.sighting.longest.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
-    });
-    Column::group(23, "unmapped", vec![
-        Column::text(180, "trust", keys().map(|key| Some(trust(key.trust)))),
-        Column::text(181, "signer", signer),
-        Column::text(182, "leased_to", passed_on),
-        Column::text(183, "access", keys().map(|key| key.named.access.map(access))),
-        Column::text(184, "plane", keys().map(|key| key.named.plane.map(plane))),
-        Column::text(185, "basis", keys().map(|key| key.named.basis.map(basis))),
-        Column::text(186, "named_by", keys().map(|key| key.named.by.map(named_by))),
-        Column::text(187, "why", records().map(|it| Some(why(it.why)))),
-        Column::number(188, "longest_ms", longest),
-        Column::text(189, "unnamed", records().map(unnamed)),
-    ])
+    let longest = records()
+        .map(|it| it.sighting.longest.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX)));
+    Column::group(
+        23,
+        "unmapped",
+        vec![
+            Column::text(180, "trust", keys().map(|key| Some(trust(key.trust)))),
+            Column::text(181, "signer", signer),
+            Column::text(182, "leased_to", passed_on),
+            Column::text(183, "access", keys().map(|key| key.named.access.map(access))),
+            Column::text(184, "plane", keys().map(|key| key.named.plane.map(plane))),
+            Column::text(185, "basis", keys().map(|key| key.named.basis.map(basis))),
+            Column::text(186, "named_by", keys().map(|key| key.named.by.map(named_by))),
+            Column::text(187, "why", records().map(|it| Some(why(it.why)))),
+            Column::number(188, "longest_ms", longest),
+            Column::text(189, "unnamed", records().map(unnamed)),
+        ],
+    )
 }
 
 /// The parameters that no table could name, as JSON; nothing where there are none. Those that do not fit are counted.

@@ -44,11 +44,19 @@ pub(super) fn column(id: i32, rows: &[Row<'_, Record>]) -> Result<Column, ArrowE
     let each = || needed.iter().flatten().flatten();
     let labels: Vec<_> = each().map(|(_, actions)| Some(actions.len())).collect();
     let actions = each().flat_map(|(_, actions)| actions.iter().copied().map(Some));
-    let element = Column::group(160, "element", vec![
-        Column::text(161, "uid", each().map(|(resource, _)| *resource)),
-        Column::text(162, "name", each().map(|(resource, _)| resource.is_none().then_some(UNKNOWN))),
-        Column::list(163, "labels", &labels, Column::text(164, "element", actions).required())?
-            .required(),
-    ])?;
+    let element = Column::group(
+        160,
+        "element",
+        vec![
+            Column::text(161, "uid", each().map(|(resource, _)| *resource)),
+            Column::text(
+                162,
+                "name",
+                each().map(|(resource, _)| resource.is_none().then_some(UNKNOWN)),
+            ),
+            Column::list(163, "labels", &labels, Column::text(164, "element", actions).required())?
+                .required(),
+        ],
+    )?;
     Column::list(id, "resources", &lengths, element.required())
 }

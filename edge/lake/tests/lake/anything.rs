@@ -3,12 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use calls::{
-    Access, AccessKeyId, Basis, Covered, Coverage, End, Entry, Heard, Key, Leased, Loss, Named,
+    Access, AccessKeyId, Basis, Coverage, Covered, End, Entry, Heard, Key, Leased, Loss, Named,
     NamedBy, Names, Needs, Outcome, Plane, Record, Refusals, Sighting, Signer, Trust, Why,
 };
 use jiff::Timestamp;
 use lake::{Frame, Sender, Sent};
-use proptest::{collection::{btree_map, btree_set, vec}, option, prelude::*, sample::select};
+use proptest::{
+    collection::{btree_map, btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
 
 /// Within three days.
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -18,8 +23,9 @@ fn time() -> impl Strategy<Value = Timestamp> {
 
 fn workload() -> impl Strategy<Value = workload::Workload> {
     let name = select(vec!["orders", "billing", "A.b_c-9"]);
-    (name, select(vec!["prod", "test"]), "[a-z0-9][a-z0-9:@._-]{0,11}")
-        .prop_map(|(name, environment, instance)| format!("{name}/{environment}/{instance}").parse().unwrap())
+    (name, select(vec!["prod", "test"]), "[a-z0-9][a-z0-9:@._-]{0,11}").prop_map(
+        |(name, environment, instance)| format!("{name}/{environment}/{instance}").parse().unwrap(),
+    )
 }
 
 fn access_key() -> impl Strategy<Value = AccessKeyId<'static>> {
@@ -45,8 +51,13 @@ fn signer() -> impl Strategy<Value = Signer> {
 
 /// Any text, of letters that are hard to quote.
 fn text(most: usize) -> impl Strategy<Value = String> {
-    vec(select(vec!['a', 'Z', '0', '/', '"', '\'', ',', ';', ' ', '\\', 'é', '🙂', '=', '*', '.', '-', '_']), 1..most)
-        .prop_map(String::from_iter)
+    vec(
+        select(vec![
+            'a', 'Z', '0', '/', '"', '\'', ',', ';', ' ', '\\', 'é', '🙂', '=', '*', '.', '-', '_',
+        ]),
+        1..most,
+    )
+    .prop_map(String::from_iter)
 }
 
 fn names() -> impl Strategy<Value = Names> {
@@ -68,7 +79,13 @@ fn named() -> impl Strategy<Value = Named> {
         option::of(select(vec![Plane::Data, Plane::Management])),
         option::of(select(by.to_vec())),
     )
-        .prop_map(|(needs, basis, access, plane, by)| Named { needs, basis, access, plane, by })
+        .prop_map(|(needs, basis, access, plane, by)| Named {
+            needs,
+            basis,
+            access,
+            plane,
+            by,
+        })
 }
 
 fn key() -> impl Strategy<Value = Key> {
@@ -79,33 +96,48 @@ fn key() -> impl Strategy<Value = Key> {
         select(Outcome::ALL.to_vec()),
         btree_map(text(12), vec(text(30), 0..3), 0..3),
     );
-    (option::of(workload()), option::of(access_key()), signer(), any::<bool>(), named(), about).prop_map(
-        |(workload, access_key, signer, shim, named, (service, operation, region, outcome, unnamed))| Key {
-            workload,
-            access_key,
-            signer,
-            trust: if shim { Trust::Shim } else { Trust::Monitoring },
-            service: service.into(),
-            operation: operation.into(),
-            region: region.map(|region| region.parse().unwrap()),
-            named,
-            unnamed: unnamed
-                .into_iter()
-                .map(|(path, values)| (path.into(), values.into_iter().map(Into::into).collect()))
-                .collect(),
-            outcome,
-        },
-    )
+    (option::of(workload()), option::of(access_key()), signer(), any::<bool>(), named(), about)
+        .prop_map(
+            |(
+                workload,
+                access_key,
+                signer,
+                shim,
+                named,
+                (service, operation, region, outcome, unnamed),
+            )| Key {
+                workload,
+                access_key,
+                signer,
+                trust: if shim { Trust::Shim } else { Trust::Monitoring },
+                service: service.into(),
+                operation: operation.into(),
+                region: region.map(|region| region.parse().unwrap()),
+                named,
+                unnamed: unnamed
+                    .into_iter()
+                    .map(|(path, values)| {
+                        (path.into(), values.into_iter().map(Into::into).collect())
+                    })
+                    .collect(),
+                outcome,
+            },
+        )
 }
 
 fn sighting() -> impl Strategy<Value = Sighting> {
-    let examples = (option::of(text(40)), option::of(text(40)), option::of(text(60)), option::of(text(40)));
+    let examples =
+        (option::of(text(40)), option::of(text(40)), option::of(text(60)), option::of(text(40)));
     let longest = option::of((0..100_000_u64).prop_map(Duration::from_millis));
     (prop_oneof![Just(1_u64), 2..1_000_000_u64], time(), 0..90_000_i64, examples, longest).prop_map(
         |(count, first, lasted, (request_id, exception, user_agent, host), longest)| Sighting {
             count,
             first,
-            last: if count == 1 { first } else { first + jiff::SignedDuration::from_millis(lasted) },
+            last: if count == 1 {
+                first
+            } else {
+                first + jiff::SignedDuration::from_millis(lasted)
+            },
             request_id,
             exception,
             user_agent,
@@ -117,13 +149,25 @@ fn sighting() -> impl Strategy<Value = Sighting> {
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {
     let why = select(vec![Why::First, Why::Repeats, Why::Evicted]);
-    (key(), sighting(), why).prop_map(|(key, sighting, why)| Record { key: Arc::new(key), sighting, why })
+    (key(), sighting(), why).prop_map(|(key, sighting, why)| Record {
+        key: Arc::new(key),
+        sighting,
+        why,
+    })
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let leased = (access_key(), workload(), role(), time()).prop_map(|(access_key, workload, role, from)| {
-        Entry::Leased(Leased { access_key, workload, role, from, until: from + jiff::SignedDuration::from_hours(1) })
-    });
+    let leased = (access_key(), workload(), role(), time()).prop_map(
+        |(access_key, workload, role, from)| {
+            Entry::Leased(Leased {
+                access_key,
+                workload,
+                role,
+                from,
+                until: from + jiff::SignedDuration::from_hours(1),
+            })
+        },
+    );
     let heard = (option::of(workload()), time(), text(10)).prop_map(|(workload, at, sdk)| {
         Entry::Heard(Heard {
             workload,
@@ -134,16 +178,15 @@ fn entry() -> impl Strategy<Value = Entry> {
             shim_version: "0.1.0".to_owned(),
         })
     });
-    let covered = (time(), 0..1000_u64, 0..1000_u64, select(Loss::ALL.to_vec()), 0..50_u64).prop_map(
-        |(from, stored, lost, loss, held)| {
+    let covered = (time(), 0..1000_u64, 0..1000_u64, select(Loss::ALL.to_vec()), 0..50_u64)
+        .prop_map(|(from, stored, lost, loss, held)| {
             let mut coverage = Coverage::default();
             coverage.sent(stored + lost);
             coverage.ended(End::Stored, stored);
             coverage.ended(End::Lost(loss), lost);
             let to = from + jiff::SignedDuration::from_secs(60);
             Entry::Covered(Covered { from, to, coverage, refusals: Refusals::default(), held })
-        },
-    );
+        });
     prop_oneof![6 => record().prop_map(Entry::Calls), 1 => leased, 1 => heard, 1 => covered]
 }
 

@@ -37,16 +37,22 @@ async fn check(all: Vec<Sent>) {
     for dataset in Dataset::ALL {
         before.push(rows(&told, dataset).await);
     }
-    let mut partitions: Vec<Partition> = told.manifest.0.iter().map(|it| it.partition.clone()).collect();
+    let mut partitions: Vec<Partition> =
+        told.manifest.0.iter().map(|it| it.partition.clone()).collect();
     partitions.sort();
     partitions.dedup();
     for partition in partitions {
         let pieces: Vec<_> =
             told.manifest.0.iter().filter(|it| it.partition == partition).cloned().collect();
         let compacted = told.lake.compact(&pieces).await.unwrap();
-        assert_eq!(told.lake.compact(&pieces).await.unwrap(), compacted, "the same files give the same");
+        assert_eq!(
+            told.lake.compact(&pieces).await.unwrap(),
+            compacted,
+            "the same files give the same"
+        );
         assert_eq!(compacted.added.len(), 1);
-        let (added, sum) = (&compacted.added[0], |of: fn(&lake::Piece) -> u64| pieces.iter().map(of).sum::<u64>());
+        let (added, sum) =
+            (&compacted.added[0], |of: fn(&lake::Piece) -> u64| pieces.iter().map(of).sum::<u64>());
         assert_eq!((added.rows, added.calls), (sum(|it| it.rows), sum(|it| it.calls)));
         assert_eq!(added.min_time, pieces.iter().map(|it| it.min_time).min().unwrap());
         assert_eq!(added.max_time, pieces.iter().map(|it| it.max_time).max().unwrap());
@@ -86,7 +92,9 @@ async fn many_small_files_become_one_in_the_order_of_time() {
     let mut last = i64::MIN;
     for batch in ocsf::read(&told, added) {
         let times = batch.column_by_name("time").unwrap();
-        for time in arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(times).values() {
+        for time in
+            arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(times).values()
+        {
             assert!(last <= *time);
             last = *time;
         }
@@ -100,7 +108,11 @@ async fn many_small_files_become_one_in_the_order_of_time() {
 async fn what_was_not_published_is_an_orphan_once_it_is_old() {
     let mut told = Told::new();
     told.seal(vec![sent(1, 1, vec![Entry::Calls(call("2026-11-25T10:00:00Z"))])]).await;
-    let lost = told.lake.seal(vec![sent(1, 2, vec![Entry::Calls(call("2026-11-25T10:00:01Z"))])]).await.unwrap();
+    let lost = told
+        .lake
+        .seal(vec![sent(1, 2, vec![Entry::Calls(call("2026-11-25T10:00:01Z"))])])
+        .await
+        .unwrap();
     std::fs::write(told.folder.join("somebody-elses"), b"1").unwrap();
     let half = told.folder.join("leases/eventDay=20261125/a.parquet.1-1.partial");
     std::fs::create_dir_all(half.parent().unwrap()).unwrap();
@@ -123,7 +135,8 @@ async fn what_was_not_published_is_an_orphan_once_it_is_old() {
 
 #[tokio::test]
 async fn what_has_expired_is_whole_days() {
-    let told = Told::of_calls(vec![call("2026-11-24T23:59:59Z"), call("2026-11-25T00:00:00Z")]).await;
+    let told =
+        Told::of_calls(vec![call("2026-11-24T23:59:59Z"), call("2026-11-25T00:00:00Z")]).await;
     let today = jiff::civil::Date::constant(2026, 11, 26);
     let gone = expired(&told.manifest.0, today, 1);
     assert_eq!(gone.iter().map(|it| it.partition.day.day()).collect::<Vec<_>>(), [24]);
@@ -131,7 +144,8 @@ async fn what_has_expired_is_whole_days() {
 
 #[tokio::test]
 async fn files_of_several_partitions_are_not_merged() {
-    let told = Told::of_calls(vec![call("2026-11-24T23:59:59Z"), call("2026-11-25T00:00:00Z")]).await;
+    let told =
+        Told::of_calls(vec![call("2026-11-24T23:59:59Z"), call("2026-11-25T00:00:00Z")]).await;
     assert!(told.lake.compact(&told.manifest.0).await.is_err());
     assert_eq!(told.lake.compact(&[]).await.unwrap().added, []);
 }

@@ -30,11 +30,14 @@ async fn a_file_stands_where_security_lake_wants_it() {
     let mut folders: Vec<_> =
         told.manifest.0.iter().map(|it| it.path.rsplit_once('/').unwrap().0).collect();
     folders.sort_unstable();
-    assert_eq!(folders, [
-        "ext/rolecall-calls/1.0/region=eu-west-1/accountId=222222222222/eventDay=20261125",
-        "ext/rolecall-calls/1.0/region=unknown/accountId=external_unknown/eventDay=20261124",
-        "leases/eventDay=20261125",
-    ]);
+    assert_eq!(
+        folders,
+        [
+            "ext/rolecall-calls/1.0/region=eu-west-1/accountId=222222222222/eventDay=20261125",
+            "ext/rolecall-calls/1.0/region=unknown/accountId=external_unknown/eventDay=20261124",
+            "leases/eventDay=20261125",
+        ]
+    );
     let piece = told.manifest.0.iter().find(|it| it.partition.region.is_some()).unwrap();
     assert_eq!(piece.partition.region.as_ref().map(Region::as_str), Some("eu-west-1"));
     assert_eq!((piece.rows, piece.calls, piece.min_time), (1, 1, piece.max_time));
@@ -81,7 +84,9 @@ async fn pages_row_groups_codec_and_order_are_as_security_lake_wants_them() {
     let mut last = i64::MIN;
     for batch in ocsf::read(&told, piece) {
         let times = batch.column_by_name("time").unwrap();
-        for time in arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(times).values() {
+        for time in
+            arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(times).values()
+        {
             assert!(last <= *time);
             last = *time;
         }
@@ -91,19 +96,28 @@ async fn pages_row_groups_codec_and_order_are_as_security_lake_wants_them() {
 /// Every field of every dataset with its number, as files say it.
 #[tokio::test]
 async fn every_field_has_a_number_that_does_not_change() {
-    let told = Told::of(vec![Entry::Calls(call("2026-11-25T10:00:00Z")), lease("a", "222222222222", "2026-11-25T10:00:00Z")]).await;
+    let told = Told::of(vec![
+        Entry::Calls(call("2026-11-25T10:00:00Z")),
+        lease("a", "222222222222", "2026-11-25T10:00:00Z"),
+    ])
+    .await;
     let mut all = Vec::new();
     for piece in &told.manifest.0 {
         let file = fs::File::open(told.folder.join(&piece.path)).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
-        numbers(piece.partition.dataset, schema.root_schema(), String::new(), &mut all);
+        numbers(piece.partition.dataset, schema.root_schema(), "", &mut all);
     }
     let expected = include_str!("fields.txt");
     assert_eq!(all.join("\n"), expected.trim_end(), "numbers are given once and for all");
 }
 
-fn numbers(dataset: Dataset, kind: &parquet::schema::types::Type, path: String, all: &mut Vec<String>) {
+fn numbers(
+    dataset: Dataset,
+    kind: &parquet::schema::types::Type,
+    path: &str,
+    all: &mut Vec<String>,
+) {
     for field in kind.get_fields() {
         let path = format!("{path}/{}", field.name());
         // What parquet puts around the elements of a list has no number.
@@ -114,7 +128,7 @@ fn numbers(dataset: Dataset, kind: &parquet::schema::types::Type, path: String, 
             assert_eq!(field.name(), "list");
         }
         if field.is_group() {
-            numbers(dataset, field, path, all);
+            numbers(dataset, field, &path, all);
         }
     }
 }
@@ -125,7 +139,14 @@ async fn the_same_frames_give_the_same_files_and_only_once() {
     let frames = || {
         vec![
             sent(1, 1, vec![Entry::Calls(call("2026-11-25T10:00:00Z"))]),
-            sent(2, 9, vec![Entry::Calls(call("2026-11-25T10:00:00Z")), lease("a", "222222222222", "2026-11-25T10:00:00Z")]),
+            sent(
+                2,
+                9,
+                vec![
+                    Entry::Calls(call("2026-11-25T10:00:00Z")),
+                    lease("a", "222222222222", "2026-11-25T10:00:00Z"),
+                ],
+            ),
         ]
     };
     let pieces = told.seal(frames()).await;
@@ -135,7 +156,13 @@ async fn the_same_frames_give_the_same_files_and_only_once() {
     assert_eq!(told.lake.seal(turned).await.unwrap(), pieces);
     let elsewhere = Told::new();
     assert_eq!(elsewhere.lake.seal(frames()).await.unwrap(), pieces);
-    assert_eq!(told.lake.orphans(&told.manifest, jiff::Timestamp::MAX, jiff::SignedDuration::ZERO).await.unwrap(), [""; 0]);
+    assert_eq!(
+        told.lake
+            .orphans(&told.manifest, jiff::Timestamp::MAX, jiff::SignedDuration::ZERO)
+            .await
+            .unwrap(),
+        [""; 0]
+    );
     for piece in &pieces {
         let bytes = fs::read(told.folder.join(&piece.path)).unwrap();
         assert_eq!(bytes.len() as u64, piece.bytes);
@@ -170,11 +197,8 @@ async fn nobody_else_may_look_into_the_folder_and_nothing_half_done_stays() {
 #[tokio::test]
 async fn parameters_that_could_not_be_named_are_kept_as_far_as_there_is_room() {
     let record = with(call("2026-11-25T10:00:00Z"), |key| {
-        key.unnamed = [
-            ("A".into(), vec!["1".into()]),
-            ("B".into(), vec!["x".repeat(60_000).into()]),
-        ]
-        .into();
+        key.unnamed =
+            [("A".into(), vec!["1".into()]), ("B".into(), vec!["x".repeat(60_000).into()])].into();
     });
     let told = Told::of_calls(vec![record]).await;
     told.check("SELECT unnamed FROM calls", &[r#"{"(left out)":1,"A":["1"]}"#]).await;
@@ -202,10 +226,15 @@ fn a_folder_that_cannot_be_made_says_so() {
 /// Any two encodings are as good, but not for these: they are what makes an event small.
 #[tokio::test]
 async fn ids_and_times_are_written_as_differences() {
-    let told = Told::of_calls((0..50).map(|second| call(&format!("2026-11-25T10:00:{second:02}Z"))).collect()).await;
+    let told = Told::of_calls(
+        (0..50).map(|second| call(&format!("2026-11-25T10:00:{second:02}Z"))).collect(),
+    )
+    .await;
     let file = fs::File::open(told.folder.join(&told.manifest.0[0].path)).unwrap();
     let reader = SerializedFileReader::new(file).unwrap();
-    for (name, encoding) in [("metadata.uid", Encoding::DELTA_BYTE_ARRAY), ("time", Encoding::DELTA_BINARY_PACKED)] {
+    for (name, encoding) in
+        [("metadata.uid", Encoding::DELTA_BYTE_ARRAY), ("time", Encoding::DELTA_BINARY_PACKED)]
+    {
         let group = reader.metadata().row_group(0);
         let column = group.columns().iter().find(|it| it.column_path().string() == name).unwrap();
         assert!(column.encodings().any(|it| it == encoding), "{name}");

@@ -26,7 +26,8 @@ fn records(sent: &[Sent]) -> Vec<(String, &Record)> {
             for (index, entry) in frame.entries.iter().enumerate() {
                 if let Entry::Calls(record) = entry {
                     let epoch = format!("{:02x}", sender.epoch[0]).repeat(16);
-                    records.push((format!("{}-{epoch}-{}-{index}", sender.agent, frame.seq), record));
+                    records
+                        .push((format!("{}-{epoch}-{}-{index}", sender.agent, frame.seq), record));
                 }
             }
         }

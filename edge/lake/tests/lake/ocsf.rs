@@ -198,9 +198,13 @@ async fn a_call_of_which_nothing_is_known_is_valid_too() {
         key.region = None;
         key.named = calls::Named::default();
     });
-    let told = Told::of_calls(vec![record, with(call("2026-11-25T10:00:00Z"), |key| {
-        key.named.needs = needs(&[("s3:GetObject", None), ("s3:ListAllMyBuckets", Some(&[]))]);
-    })]).await;
+    let told = Told::of_calls(vec![
+        record,
+        with(call("2026-11-25T10:00:00Z"), |key| {
+            key.named.needs = needs(&[("s3:GetObject", None), ("s3:ListAllMyBuckets", Some(&[]))]);
+        }),
+    ])
+    .await;
     for row in rows(&told) {
         assert_eq!(Schema::new().wrong(&row), [""; 0], "{row:#}");
     }

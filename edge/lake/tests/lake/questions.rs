@@ -30,7 +30,10 @@ async fn nothing_but_a_query_is_answered() {
         "WITH a AS (DELETE FROM ocsf_calls) SELECT 1",
     ] {
         let error = told.try_ask(sql, Limits::default()).await.unwrap_err();
-        assert!(matches!(error, QueryError::NotAQuery(_) | QueryError::Wrong(_)), "{sql}: {error:?}");
+        assert!(
+            matches!(error, QueryError::NotAQuery(_) | QueryError::Wrong(_)),
+            "{sql}: {error:?}"
+        );
     }
     told.check("SELECT count(*) FROM calls", &["1"]).await;
 }
@@ -58,7 +61,7 @@ async fn a_wrong_question_is_told_what_is_wrong_with_it() {
     let told = Told::of_calls(vec![call("2026-11-25T10:00:00Z")]).await;
     for (sql, says) in [
         ("SELECT nothing FROM calls", "nothing"),
-        ("SELECT * FROM cals", "cals"),
+        ("SELECT * FROM cals", "there is no `cals` here: there are calls, needs, leases,"),
         ("SELEC 1", "SELEC"),
         ("SELECT count / 0 FROM calls", "zero"),
         ("SELECT CAST(service AS INT) FROM calls", "S3"),
@@ -139,7 +142,9 @@ async fn a_file_that_is_gone_is_named() {
     let path = &told.manifest.0[0].path;
     fs::remove_file(told.folder.join(path)).unwrap();
     match told.try_ask("SELECT * FROM calls", Limits::default()).await.unwrap_err() {
-        QueryError::Lake(LakeError::Missing(missing)) => assert!(missing.ends_with(path), "{missing}"),
+        QueryError::Lake(LakeError::Missing(missing)) => {
+            assert!(missing.ends_with(path), "{missing}");
+        }
         other => panic!("{other:?}"),
     }
     let error = told.lake.compact(&told.manifest.0).await.unwrap_err();
@@ -172,7 +177,12 @@ async fn a_damaged_file_is_told_from_a_wrong_question() {
 async fn a_snapshot_is_not_changed_by_what_is_written_later() {
     let mut told = Told::of_calls(vec![call("2026-11-25T10:00:00Z")]).await;
     let before = told.manifest.clone();
-    told.seal(vec![crate::story::sent(1, 2, vec![calls::Entry::Calls(call("2026-11-25T10:00:01Z"))])]).await;
+    told.seal(vec![crate::story::sent(
+        1,
+        2,
+        vec![calls::Entry::Calls(call("2026-11-25T10:00:01Z"))],
+    )])
+    .await;
     let engine = Engine::new(told.lake.clone(), Limits::default());
     for (snapshot, rows) in [(&before, 1), (&told.manifest, 2)] {
         let mut answer = engine.query("SELECT * FROM calls", noon(), snapshot).await.unwrap();
@@ -183,8 +193,14 @@ async fn a_snapshot_is_not_changed_by_what_is_written_later() {
 
 #[tokio::test]
 async fn only_files_are_read_that_may_have_what_is_asked_for() {
-    let mut told = Told::of_calls(vec![call("2026-11-25T10:00:00Z"), call("2026-11-24T10:00:00Z")]).await;
-    told.seal(vec![crate::story::sent(1, 2, vec![calls::Entry::Calls(call("2026-11-25T11:00:00Z"))])]).await;
+    let mut told =
+        Told::of_calls(vec![call("2026-11-25T10:00:00Z"), call("2026-11-24T10:00:00Z")]).await;
+    told.seal(vec![crate::story::sent(
+        1,
+        2,
+        vec![calls::Entry::Calls(call("2026-11-25T11:00:00Z"))],
+    )])
+    .await;
     // Those that need not be read cannot be.
     for piece in &told.manifest.0 {
         if piece.min_time != crate::story::at("2026-11-25T11:00:00Z") {
@@ -207,7 +223,11 @@ async fn only_files_are_read_that_may_have_what_is_asked_for() {
     ] {
         told.check(sql, &["0"]).await;
     }
-    assert!(told.try_ask("SELECT count(*) FROM calls WHERE service = 'S3'", Limits::default()).await.is_err());
+    assert!(
+        told.try_ask("SELECT count(*) FROM calls WHERE service = 'S3'", Limits::default())
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -218,7 +238,8 @@ async fn now_is_when_the_asker_says() {
 
 #[tokio::test]
 async fn rows_can_be_had_as_json_csv_and_cells() {
-    let told = Told::of_calls(vec![times(call("2026-11-25T10:00:00Z"), 2, "2026-11-25T10:00:01Z")]).await;
+    let told =
+        Told::of_calls(vec![times(call("2026-11-25T10:00:00Z"), 2, "2026-11-25T10:00:01Z")]).await;
     let engine = Engine::new(told.lake.clone(), Limits::default());
     let sql = "SELECT time, count, error, resources FROM calls";
     let mut answer = engine.query(sql, noon(), &told.manifest).await.unwrap();

@@ -7,9 +7,7 @@ use calls::{
     Record, Sighting, Signer, Trust, Why,
 };
 use jiff::Timestamp;
-use lake::{
-    Engine, Frame, Lake, Limits, Piece, Place, QueryError, Sender, Sent, Snapshot, cells,
-};
+use lake::{Engine, Frame, Lake, Limits, Piece, Place, QueryError, Sender, Sent, Snapshot, cells};
 
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()

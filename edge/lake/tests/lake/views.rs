@@ -1,6 +1,8 @@
 //! What each view says of a story.
 
-use calls::{Covered, Coverage, End, Entry, Heard, Loss, Names, Needs, Outcome, Refusals, Signer, Trust};
+use calls::{
+    Coverage, Covered, End, Entry, Heard, Loss, Names, Needs, Outcome, Refusals, Signer, Trust,
+};
 use lake::{Engine, Limits, views};
 
 use crate::story::{Told, at, call, lease, needs, noon, sent, times, with};
@@ -49,7 +51,8 @@ async fn calls_say_who_did_what_on_what_and_what_came_of_it() {
         &["foreign unknown unknown monitoring"],
     )
     .await;
-    told.check("SELECT resources, named FROM calls LIMIT 1", &["[arn:aws:s3:::reports/a/*] all"]).await;
+    told.check("SELECT resources, named FROM calls LIMIT 1", &["[arn:aws:s3:::reports/a/*] all"])
+        .await;
 }
 
 #[tokio::test]
@@ -68,21 +71,35 @@ async fn what_is_not_known_is_there_and_says_so() {
     });
     let no_need = with(call("2026-11-25T10:00:02Z"), |key| key.named.needs = needs(&[]));
     let told = Told::of_calls(vec![nothing, part, no_need]).await;
-    told.check("SELECT named, resources, account, region, application FROM calls ORDER BY time", &[
-        "nothing unknown unknown unknown unknown",
-        "part [arn:aws:s3:::reports/b] 222222222222 eu-west-1 orders",
-        "all [] 222222222222 eu-west-1 orders",
-    ])
+    told.check(
+        "SELECT named, resources, account, region, application FROM calls ORDER BY time",
+        &[
+            "nothing unknown unknown unknown unknown",
+            "part [arn:aws:s3:::reports/b] 222222222222 eu-west-1 orders",
+            "all [] 222222222222 eu-west-1 orders",
+        ],
+    )
     .await;
-    told.check("SELECT action, resource FROM needs ORDER BY time, action", &[
-        "unknown unknown",
-        "kms:Decrypt unknown",
-        "s3:GetObject arn:aws:s3:::reports/b",
-        "s3:ListAllMyBuckets *",
-    ])
+    told.check(
+        "SELECT action, resource FROM needs ORDER BY time, action",
+        &[
+            "unknown unknown",
+            "kms:Decrypt unknown",
+            "s3:GetObject arn:aws:s3:::reports/b",
+            "s3:ListAllMyBuckets *",
+        ],
+    )
     .await;
-    told.check("SELECT count(*) FROM role_resources WHERE role IS NULL AND resource IS NULL", &["1"]).await;
-    told.check("SELECT count(*) FROM resource_roles WHERE resource IS NULL AND actions IS NULL", &["1"]).await;
+    told.check(
+        "SELECT count(*) FROM role_resources WHERE role IS NULL AND resource IS NULL",
+        &["1"],
+    )
+    .await;
+    told.check(
+        "SELECT count(*) FROM resource_roles WHERE resource IS NULL AND actions IS NULL",
+        &["1"],
+    )
+    .await;
     told.check("SELECT count(*) FROM app_dependencies WHERE application IS NULL", &["1"]).await;
     told.check("SELECT count(*) FROM last_used WHERE action IS NULL", &["1"]).await;
     told.check("SELECT count(*) FROM new_this_week WHERE action IS NULL", &["1"]).await;
@@ -193,10 +210,13 @@ async fn a_denial_that_was_not_done_since_is_a_denial_now() {
         }),
     ])
     .await;
-    told.check("SELECT operation, error, first, last, count FROM denied_now ORDER BY last", &[
-        "JustToday AccessDenied 2026-11-24T12:00:00Z 2026-11-24T12:00:00Z 1",
-        "Still AccessDenied 2026-11-25T10:00:00Z 2026-11-25T10:31:00Z 4",
-    ])
+    told.check(
+        "SELECT operation, error, first, last, count FROM denied_now ORDER BY last",
+        &[
+            "JustToday AccessDenied 2026-11-24T12:00:00Z 2026-11-24T12:00:00Z 1",
+            "Still AccessDenied 2026-11-25T10:00:00Z 2026-11-25T10:31:00Z 4",
+        ],
+    )
     .await;
 }
 
@@ -204,8 +224,9 @@ async fn a_denial_that_was_not_done_since_is_a_denial_now() {
 async fn what_was_first_seen_within_a_week_is_new() {
     let on = |time, resource: &str| {
         with(call(time), |key| {
-            key.named.needs =
-                Needs::These([("s3:GetObject".to_owned(), Names::These([resource.to_owned()].into()))].into());
+            key.named.needs = Needs::These(
+                [("s3:GetObject".to_owned(), Names::These([resource.to_owned()].into()))].into(),
+            );
         })
     };
     let told = Told::of_calls(vec![
@@ -239,7 +260,8 @@ async fn coverage_adds_up_by_host_and_day() {
         covered("2026-11-25T10:00:00Z", 10, 2, 5),
         covered("2026-11-25T10:01:00Z", 20, 0, 3),
     ];
-    told.seal(vec![sent(1, 1, first), sent(2, 1, vec![covered("2026-11-25T10:00:00Z", 7, 0, 0)])]).await;
+    told.seal(vec![sent(1, 1, first), sent(2, 1, vec![covered("2026-11-25T10:00:00Z", 7, 0, 0)])])
+        .await;
     told.check("SELECT host, day, sent, stored, lost, lost_spool_full, held, last FROM coverage ORDER BY host, day", &[
         "host-1 2026-11-24 1 1 0 0 9 2026-11-25T00:00:30Z",
         "host-1 2026-11-25 32 30 2 2 3 2026-11-25T10:02:00Z",
@@ -277,9 +299,10 @@ async fn leases_and_shims_say_who_has_what() {
         shim_version: "0.1.0".to_owned(),
     });
     let told = Told::of(vec![heard, lease("orders", "222222222222", "2026-11-25T09:00:00Z")]).await;
-    told.check("SELECT application, workload, language, sdk, host FROM shims", &[
-        "unknown unknown python botocore host-1",
-    ])
+    told.check(
+        "SELECT application, workload, language, sdk, host FROM shims",
+        &["unknown unknown python botocore host-1"],
+    )
     .await;
     told.check("SELECT access_key, application, instance, role, account, fetched, ends FROM leases", &[
         "ASIAORDERS0000000000 orders 1 arn:aws:iam::222222222222:role/orders 222222222222 2026-11-25T09:00:00Z 2026-11-25T10:00:00Z",
