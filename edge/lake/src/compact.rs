@@ -87,7 +87,7 @@ impl Lake {
         let mut merge = Merge::open(self, &removed, &schema).await?;
         let mut added = Vec::new();
         let mut file = File::new(partition.clone(), schema.clone())?;
-        while let Some(rows) = merge.next().await? {
+        while let Some(rows) = merge.next()? {
             file.write(&rows)?;
             if file.size() as u64 >= LARGE {
                 let next = File::new(partition.clone(), schema.clone())?;
@@ -144,7 +144,8 @@ mod tests {
     use super::*;
 
     fn piece(day: i8, number: i32, bytes: u64) -> Piece {
-        let at = Date::constant(2026, 11, day).in_tz("UTC").unwrap().timestamp();
+        let at =
+            Date::constant(2026, 11, day).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
         Piece {
             partition: Partition::of_day(Dataset::Leases, at),
             path: format!("{day}/{number}"),

@@ -36,7 +36,7 @@ pub use view::{View, views};
 
 use crate::{
     error::QueryError,
-    piece::{Dataset, Snapshot},
+    piece::{Dataset, Piece, Snapshot},
     store::Lake,
 };
 use table::{Table, store_url};
@@ -125,9 +125,14 @@ impl Engine {
             Ok(planned) => planned,
         };
         match planned {
-            Ok(stream) => Ok(Answer::new(stream, self.limits, deadline)),
+            Ok(stream) => {
+                let files = Files { lake: self.lake.clone(), pieces: snapshot.0.clone() };
+                Ok(Answer::new(stream, self.limits, deadline, files))
+            }
             Err(Planned::NotAQuery(error)) => Err(QueryError::NotAQuery(error.strip_backtrace())),
-            Err(Planned::Failed(error)) => Err(QueryError::of(&error, self.limits.memory)),
+            // Nothing was read yet, so it is not about a file.
+            Err(Planned::Failed(error)) => Err(QueryError::of(&error, self.limits.memory)
+                .unwrap_or_else(|| QueryError::Wrong(error.strip_backtrace()))),
         }
     }
 
@@ -153,6 +158,7 @@ impl Engine {
             .with_information_schema(false)
             .with_collect_statistics(false);
         let options = config.options_mut();
+        options.execution.time_zone = Some("UTC".to_owned());
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
         let mut state = SessionStateBuilder::new()
@@ -170,6 +176,24 @@ impl Engine {
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(self.limits.memory)))
             .with_disk_manager_builder(no_files)
             .build_arc()
+    }
+}
+
+/// What an answer may be read from.
+pub(crate) struct Files {
+    lake: Lake,
+    pieces: Vec<Piece>,
+}
+
+impl Files {
+    /// Sorts an error by who must act.
+    async fn blame(&self, error: &DataFusionError, memory: usize) -> QueryError {
+        match QueryError::of(error, memory) {
+            Some(error) => error,
+            None => {
+                QueryError::Lake(self.lake.damage(&self.pieces, &error.strip_backtrace()).await)
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 /// Why the lake did not do what was asked, by who must act.
@@ -44,6 +45,9 @@ pub enum LakeError {
     Layout(String),
 }
 
+/// What was tried when a file that is not there is missing: any other time it is the bucket that is.
+pub(crate) const READ: &str = "read";
+
 impl LakeError {
     /// Whether the same may succeed a little later, without anybody's doing.
     pub fn is_retryable(&self) -> bool {
@@ -52,15 +56,17 @@ impl LakeError {
 
     pub(crate) fn store(act: &'static str, path: &str, error: &object_store::Error) -> Self {
         match error {
-            object_store::Error::NotFound { .. } => Self::Missing(path.to_owned()),
+            object_store::Error::NotFound { .. } if act == READ => Self::Missing(path.to_owned()),
             other => Self::Store { act, path: path.to_owned(), why: other.to_string() },
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by value")]
     pub(crate) fn damaged(path: &str, why: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), why: why.to_string() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by value")]
     pub(crate) fn layout(why: impl ToString) -> Self {
         Self::Layout(why.to_string())
     }
@@ -95,39 +101,23 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// Sorts what the engine says by who must act.
-    pub(crate) fn of(error: &DataFusionError, memory: usize) -> Self {
-        let root = error.find_root();
-        if let DataFusionError::ResourcesExhausted(_) = root {
-            return Self::TooBig { limit: memory };
-        }
-        if let Some(lake) = store_error(root) {
-            return Self::Lake(lake);
-        }
-        match root {
-            DataFusionError::ParquetError(error) => {
-                Self::Lake(LakeError::damaged("a file of the lake", error))
-            }
-            other => Self::Wrong(other.strip_backtrace()),
+    /// Sorts what the engine says by who must act: nothing where a file may be the reason, which is for
+    /// [`Lake::damage`](crate::Lake) to find out.
+    pub(crate) fn of(error: &DataFusionError, memory: usize) -> Option<Self> {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Some(Self::TooBig { limit: memory }),
+            DataFusionError::ParquetError(_)
+            | DataFusionError::ObjectStore(_)
+            | DataFusionError::IoError(_)
+            | DataFusionError::External(_) => None,
+            DataFusionError::ArrowError(error, _) => match **error {
+                ArrowError::ParquetError(_)
+                | ArrowError::ExternalError(_)
+                | ArrowError::IoError(..)
+                | ArrowError::IpcError(_) => None,
+                _ => Some(Self::Wrong(error.to_string())),
+            },
+            other => Some(Self::Wrong(other.strip_backtrace())),
         }
     }
-}
-
-/// What the store said, however deep it is wrapped up.
-fn store_error(error: &DataFusionError) -> Option<LakeError> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(LakeError::Missing(path)) = error.downcast_ref() {
-            return Some(LakeError::Missing(path.clone()));
-        }
-        if let Some(error) = error.downcast_ref::<object_store::Error>() {
-            let path = match error {
-                object_store::Error::NotFound { path, .. } => path.as_str(),
-                _ => "a file of the lake",
-            };
-            return Some(LakeError::store("read", path, error));
-        }
-        next = error.source();
-    }
-    None
 }

@@ -5,26 +5,22 @@ use arrow::{
     compute::interleave_record_batch,
     datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType},
 };
-use futures::TryStreamExt as _;
-use parquet::{
-    arrow::{
-        ParquetRecordBatchStreamBuilder,
-        arrow_reader::ArrowReaderOptions,
-        async_reader::{ParquetObjectReader, ParquetRecordBatchStream},
-    },
-    errors::ParquetError,
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::LakeError,
+    file::hexadecimal,
     piece::{Dataset, Piece},
-    store::{Lake, location},
+    store::Lake,
 };
 
 /// How many rows of each file are held, and how many are given at once at most.
 const ROWS: usize = 1024;
 
-/// Files that are read side by side.
+/// Files that are read side by side. Their bytes are held until the last row is taken.
 pub(crate) struct Merge {
     sources: Vec<Source>,
 }
@@ -33,7 +29,7 @@ pub(crate) struct Merge {
 struct Source {
     path: String,
     dataset: Dataset,
-    stream: ParquetRecordBatchStream<ParquetObjectReader>,
+    reader: ParquetRecordBatchReader,
     rows: RecordBatch,
     taken: usize,
 }
@@ -52,9 +48,9 @@ impl Merge {
     }
 
     /// The next rows in order; of one time, those of the earlier file first. Nothing behind the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
         for source in &mut self.sources {
-            source.fill().await?;
+            source.fill()?;
         }
         self.sources.retain(|source| source.rows.num_rows() > 0);
         let mut chosen = Vec::new();
@@ -81,29 +77,29 @@ impl Merge {
 impl Source {
     async fn open(lake: &Lake, piece: &Piece, schema: &SchemaRef) -> Result<Self, LakeError> {
         let path = &piece.path;
-        let reader = ParquetObjectReader::new(lake.objects().clone(), location(path)?)
-            .with_file_size(piece.bytes);
+        let bytes = lake.get(path).await?;
+        // What is merged is removed afterwards, so this is the last moment to notice.
+        if hexadecimal(&Sha256::digest(&bytes)) != piece.hash {
+            return Err(LakeError::damaged(path, "it is not what was written"));
+        }
         let options = ArrowReaderOptions::new().with_schema(schema.clone());
-        let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await;
-        let builder = builder.map_err(|error| unreadable(path, &error))?;
-        let stream =
-            builder.with_batch_size(ROWS).build().map_err(|error| unreadable(path, &error))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+            .and_then(|it| it.with_batch_size(ROWS).build())
+            .map_err(|error| LakeError::damaged(path, error))?;
         let rows = RecordBatch::new_empty(schema.clone());
         let dataset = piece.partition.dataset;
-        Ok(Self { path: path.clone(), dataset, stream, rows, taken: 0 })
+        Ok(Self { path: path.clone(), dataset, reader, rows, taken: 0 })
     }
 
     /// Reads on where all is taken.
-    async fn fill(&mut self) -> Result<(), LakeError> {
+    fn fill(&mut self) -> Result<(), LakeError> {
         while self.taken >= self.rows.num_rows() {
-            let rows = self.stream.try_next().await;
-            match rows.map_err(|error| unreadable(&self.path, &error))? {
-                Some(rows) => (self.rows, self.taken) = (rows, 0),
-                None => {
-                    (self.rows, self.taken) = (self.rows.slice(0, 0), 0);
-                    return Ok(());
-                }
-            }
+            let Some(rows) = self.reader.next() else {
+                (self.rows, self.taken) = (self.rows.slice(0, 0), 0);
+                return Ok(());
+            };
+            let rows = rows.map_err(|error| LakeError::damaged(&self.path, error))?;
+            (self.rows, self.taken) = (rows, 0);
         }
         Ok(())
     }
@@ -119,16 +115,4 @@ impl Source {
             _ => Some(times.as_primitive_opt::<TimestampMicrosecondType>()?.value(self.taken)),
         }
     }
-}
-
-/// Why a file cannot be read: it is not there, the store does not answer, or it is damaged.
-fn unreadable(path: &str, error: &ParquetError) -> LakeError {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<object_store::Error>() {
-            return LakeError::store("read", path, error);
-        }
-        next = error.source();
-    }
-    LakeError::damaged(path, error)
 }

@@ -60,22 +60,6 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// How many calls they stand for.
-    pub(crate) fn calls(&self) -> u64 {
-        let Self::Calls(rows) = self else { return 0 };
-        rows.iter().fold(0, |sum, row| sum.saturating_add(row.what.sighting.count))
-    }
-
-    /// The earliest and the latest time of them.
-    pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
-        match self {
-            Self::Calls(rows) => span(rows.iter().map(|row| row.what.sighting.first)),
-            Self::Leases(rows) => span(rows.iter().map(|row| row.what.from)),
-            Self::Shims(rows) => span(rows.iter().map(|row| row.what.at)),
-            Self::Coverage(rows) => span(rows.iter().map(|row| row.what.from)),
-        }
-    }
-
     /// In parts of at most so many rows.
     pub(crate) fn parts(self, most: usize) -> Vec<Rows<'a>> {
         match self {
@@ -89,15 +73,6 @@ impl<'a> Rows<'a> {
             }
         }
     }
-
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Calls(rows) => rows.len(),
-            Self::Leases(rows) => rows.len(),
-            Self::Shims(rows) => rows.len(),
-            Self::Coverage(rows) => rows.len(),
-        }
-    }
 }
 
 /// What the columns of a dataset are.
@@ -107,8 +82,4 @@ pub(crate) fn schema(dataset: Dataset) -> Result<SchemaRef, ArrowError> {
 
 fn by<T>(rows: &mut [Row<'_, T>], time: impl Fn(&T) -> Timestamp) {
     rows.sort_by(|a, b| (time(a.what), a.origin).cmp(&(time(b.what), b.origin)));
-}
-
-fn span(times: impl Iterator<Item = Timestamp> + Clone) -> Option<(Timestamp, Timestamp)> {
-    Some((times.clone().min()?, times.max()?))
 }

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, path::Path};
 
-use crate::{disk, error::LakeError, piece::Piece};
+use crate::{
+    disk,
+    error::{LakeError, READ},
+    piece::Piece,
+};
 
 /// A lake: the files of one place. Clones are the same lake.
 #[derive(Clone)]
@@ -22,6 +26,8 @@ pub(crate) enum Store {
 
 /// How many files are written at once.
 const AT_ONCE: usize = 4;
+/// How many files the store is asked about at once.
+const LOOKS: usize = 16;
 
 impl Lake {
     pub(crate) fn of(objects: Arc<dyn ObjectStore>, store: Store) -> Self {
@@ -73,6 +79,34 @@ impl Lake {
                 }
             }
             Err(error) => Err(LakeError::store("write", path, &error)),
+        }
+    }
+
+    /// All of a file.
+    pub(crate) async fn get(&self, path: &str) -> Result<Bytes, LakeError> {
+        let refused = |error| LakeError::store(READ, path, &error);
+        let found = self.objects.get(&location(path)?).await.map_err(refused)?;
+        found.bytes().await.map_err(refused)
+    }
+
+    /// What is wrong with the first of these files that is not there, or not as long as it was; where all are, one of them is damaged within,
+    /// and the reader's word is all there is. The store is asked about every file, which only a question that failed is worth.
+    pub(crate) async fn damage(&self, pieces: &[Piece], why: &str) -> LakeError {
+        let looks = pieces.iter().map(|piece| async move {
+            let path = &piece.path;
+            let there = self.objects.head(&location(path)?).await;
+            let there = there.map_err(|error| LakeError::store(READ, path, &error))?;
+            if there.size == piece.bytes {
+                return Ok(());
+            }
+            let why = format!("it has {} bytes, and had {}", there.size, piece.bytes);
+            Err(LakeError::damaged(path, why))
+        });
+        let looked: Result<(), LakeError> =
+            futures::stream::iter(looks).buffered(LOOKS).try_collect().await;
+        match looked {
+            Err(error) => error,
+            Ok(()) => LakeError::damaged("a file of the lake", why),
         }
     }
 

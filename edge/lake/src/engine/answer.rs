@@ -12,7 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::Limits;
+use super::{Files, Limits};
 use crate::error::QueryError;
 
 /// The rows that answer a question, as they come.
@@ -23,6 +23,7 @@ pub struct Answer {
     left: usize,
     truncated: bool,
     deadline: Instant,
+    files: Files,
 }
 
 impl Answer {
@@ -30,16 +31,10 @@ impl Answer {
         stream: SendableRecordBatchStream,
         limits: Limits,
         deadline: Instant,
+        files: Files,
     ) -> Self {
-        let left = limits.rows;
-        Self {
-            schema: stream.schema(),
-            stream: Some(stream),
-            limits,
-            left,
-            truncated: false,
-            deadline,
-        }
+        let (schema, left) = (stream.schema(), limits.rows);
+        Self { schema, stream: Some(stream), limits, left, truncated: false, deadline, files }
     }
 
     /// The columns: the name of each, and in one word what kind of values it has.
@@ -68,7 +63,7 @@ impl Answer {
                 Ok(Some(Ok(rows))) => rows,
                 Ok(Some(Err(error))) => {
                     self.stream = None;
-                    return Err(QueryError::of(&error, self.limits.memory));
+                    return Err(self.files.blame(&error, self.limits.memory).await);
                 }
                 Err(_) => {
                     self.stream = None;

@@ -9,7 +9,7 @@ use arrow::{
 use datafusion::{
     common::{Column, Result, ScalarValue, pruning::PruningStatistics},
     physical_expr::PhysicalExpr,
-    physical_optimizer::pruning::PruningPredicate,
+    physical_optimizer::pruning::PruningPredicateBuilder,
 };
 use jiff::{Timestamp, civil::Date};
 
@@ -22,7 +22,9 @@ pub(super) fn needed<'a>(
     filter: &Arc<dyn PhysicalExpr>,
     schema: &SchemaRef,
 ) -> Result<Vec<&'a Piece>> {
-    let predicate = PruningPredicate::try_new(Arc::clone(filter), Arc::clone(schema))?;
+    let predicate = PruningPredicateBuilder::new()
+        .with_file_schema(Arc::clone(schema))
+        .try_build(Arc::clone(filter))?;
     let keep = predicate.prune(&Known { pieces, schema })?;
     Ok(pieces.iter().zip(keep).filter_map(|(piece, keep)| keep.then_some(piece)).collect())
 }

@@ -3,8 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion::{
-    datasource::ViewTable, error::DataFusionError, execution::context::SessionContext,
-    sql::TableReference,
+    common::{TableReference, plan_err},
+    datasource::ViewTable,
+    error::DataFusionError,
+    execution::context::SessionContext,
 };
 use jiff::Timestamp;
 
@@ -46,6 +48,14 @@ pub(super) async fn register(
     asked: &[TableReference],
     now: Timestamp,
 ) -> Result<(), DataFusionError> {
+    for table in asked {
+        let name = table.table();
+        let files = Dataset::ALL.map(files_of);
+        if !files.contains(&name) && !VIEWS.iter().any(|view| view.name == name) {
+            let all: Vec<_> = VIEWS.iter().map(|view| view.name).chain(files).collect();
+            return plan_err!("there is no `{name}` here: there are {}", all.join(", "));
+        }
+    }
     let mut wanted: BTreeSet<&str> = asked.iter().map(TableReference::table).collect();
     // A view stands behind those that it leans on, so one look backwards finds all.
     for view in VIEWS.iter().rev() {
@@ -114,7 +124,7 @@ const VIEWS: &[View] = &[
     },
     View {
         name: "app_dependencies",
-        about: "A resource that an application uses, and the applications whose account it is in.",
+        about: "A resource that an application uses, and the applications whose account it is in. Actions that take no resource are not here.",
         columns: APP_DEPENDENCIES,
         leans_on: &["needs", "leases"],
         sql: include_str!("../views/app_dependencies.sql"),
