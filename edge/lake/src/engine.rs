@@ -86,8 +86,6 @@ impl Engine {
 
     /// Asks. `now` is what the views and `now()` take for the present, and the snapshot says what is in the lake.
     ///
-    /// With an `application`, nothing is there but what its workloads did.
-    ///
     /// Nothing is read before rows are taken. Whoever drops the answer, or this future, has stopped the work.
     ///
     /// # Errors
@@ -96,7 +94,20 @@ impl Engine {
         &self,
         sql: &str,
         now: Timestamp,
+        snapshot: &Snapshot,
+    ) -> Result<Answer, QueryError> {
+        self.query_of(None, sql, now, snapshot).await
+    }
+
+    /// Asks about one application alone: nothing is there but what its workloads did.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn query_of(
+        &self,
         application: Option<&Application>,
+        sql: &str,
+        now: Timestamp,
         snapshot: &Snapshot,
     ) -> Result<Answer, QueryError> {
         let deadline = Instant::now() + self.limits.time;

@@ -63,7 +63,7 @@ impl Questions {
         let (as_of, snapshot) = (clock.now(), snapshot(state).await.or_problem()?);
         let segments = snapshot.0.len() as u64;
         let engine = self.engine.within(limits);
-        let answer = engine.query(&sql, as_of, application.as_ref(), &snapshot).await;
+        let answer = engine.query_of(application.as_ref(), &sql, as_of, &snapshot).await;
         let mut answer = answer.map_err(|error| of_query(&error))?;
         let columns = columns(&answer);
         let (rows, cut) = collect(&mut answer, &columns).await?;
