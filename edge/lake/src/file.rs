@@ -136,10 +136,9 @@ fn properties(dataset: Dataset, schema: &SchemaRef) -> Result<WriterProperties, 
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
+    // Every id is another, so a dictionary would only be in the way.
     let id = ColumnPath::from(vec!["metadata".to_owned(), "uid".to_owned()]);
-    let properties = properties
-        .set_column_dictionary_enabled(id.clone(), false)
-        .set_column_encoding(id, Encoding::DELTA_BYTE_ARRAY);
+    let properties = properties.set_column_dictionary_enabled(id, false);
     Ok(properties.build())
 }
 

@@ -1,6 +1,7 @@
 //! What rows of each dataset look like.
 
 mod activity;
+mod names;
 mod plain;
 mod resources;
 

@@ -44,11 +44,13 @@ impl Lake {
         &self,
         files: Vec<(Piece, Bytes)>,
     ) -> Result<Vec<Piece>, LakeError> {
-        let puts = files.into_iter().map(|(piece, bytes)| async move {
-            self.put(&piece.path, bytes).await?;
-            Ok(piece)
-        });
+        let puts = files.into_iter().map(|(piece, bytes)| self.clone().put_one(piece, bytes));
         futures::stream::iter(puts).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn put_one(self, piece: Piece, bytes: Bytes) -> Result<Piece, LakeError> {
+        self.put(&piece.path, bytes).await?;
+        Ok(piece)
     }
 
     async fn put(&self, path: &str, bytes: Bytes) -> Result<(), LakeError> {
@@ -92,22 +94,24 @@ impl Lake {
     /// What is wrong with the first of these files that is not there, or not as long as it was; where all are, one of them is damaged within,
     /// and the reader's word is all there is. The store is asked about every file, which only a question that failed is worth.
     pub(crate) async fn damage(&self, pieces: &[Piece], why: &str) -> LakeError {
-        let looks = pieces.iter().map(|piece| async move {
-            let path = &piece.path;
-            let there = self.objects.head(&location(path)?).await;
-            let there = there.map_err(|error| LakeError::store(READ, path, &error))?;
-            if there.size == piece.bytes {
-                return Ok(());
-            }
-            let why = format!("it has {} bytes, and had {}", there.size, piece.bytes);
-            Err(LakeError::damaged(path, why))
-        });
+        let looks = pieces.to_vec().into_iter().map(|piece| self.clone().look(piece));
         let looked: Result<(), LakeError> =
             futures::stream::iter(looks).buffered(LOOKS).try_collect().await;
         match looked {
             Err(error) => error,
             Ok(()) => LakeError::damaged("a file of the lake", why),
         }
+    }
+
+    async fn look(self, piece: Piece) -> Result<(), LakeError> {
+        let path = &piece.path;
+        let there = self.objects.head(&location(path)?).await;
+        let there = there.map_err(|error| LakeError::store(READ, path, &error))?;
+        if there.size == piece.bytes {
+            return Ok(());
+        }
+        let why = format!("it has {} bytes, and had {}", there.size, piece.bytes);
+        Err(LakeError::damaged(path, why))
     }
 
     /// Removes a file. One that is not there any more is removed.

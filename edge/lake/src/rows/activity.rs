@@ -1,14 +1,15 @@
 //! A record of calls as OCSF 1.3.0 API Activity, with the profiles `cloud` and `datetime`.
 //!
 //! What a record knows and OCSF has no place for is in `unmapped`, as columns of its own: a map of texts, as AWS writes
-//! it, would keep what stands in thousands of rows as often, and could be neither skipped nor pruned.
+//! it, would keep what stands in thousands of rows as often, and could be neither skipped nor pruned. How long an
+//! aggregate lasted is the difference of its ends, and would cost as much as one of them; so OCSF's `duration` is not written.
 
 use arrow::{array::RecordBatch, error::ArrowError};
-use calls::{Access, Basis, NamedBy, Outcome, Plane, Record, Signer, Trust, Why};
+use calls::{Access, Outcome, Record, Signer};
 use cloud::AccountId;
 use jiff::Timestamp;
 
-use super::{Row, resources};
+use super::{Row, names, resources};
 use crate::column::{Column, batch};
 
 /// OCSF's number of the class API Activity.
@@ -61,16 +62,6 @@ pub(super) fn columns(rows: &[Row<'_, Record>]) -> Result<RecordBatch, ArrowErro
             "end_time",
             records()
                 .map(|it| Some(it).filter(several).and_then(|it| milliseconds(it.sighting.last))),
-        ),
-        Column::number(
-            14,
-            "duration",
-            records().map(|it| {
-                let lasted = |it: &Record| {
-                    it.sighting.last.as_millisecond() - it.sighting.first.as_millisecond()
-                };
-                Some(it).filter(several).map(lasted)
-            }),
         ),
         metadata(rows)?,
         actor(rows)?,
@@ -217,24 +208,21 @@ fn cloud(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
 }
 
 fn source(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
-    let agents = || rows.iter().map(|row| row.origin.sender.agent.as_str());
+    let agents = || rows.iter().map(|row| Some(row.origin.sender.agent.as_str()));
     let workloads = rows.iter().map(|row| row.what.key.workload.as_ref().map(ToString::to_string));
     let group = Column::group(
         19,
         "src_endpoint",
         vec![
-            Column::text(
-                140,
-                "hostname",
-                agents().map(|agent| Some(agent).filter(|it| is_hostname(it))),
-            ),
-            Column::text(141, "name", agents().map(Some)).required(),
+            Column::text(140, "hostname", agents().map(|it| it.filter(|it| is_hostname(it)))),
+            Column::text(141, "name", agents().map(|it| it.filter(|it| !is_hostname(it)))),
             Column::text(142, "uid", workloads),
         ],
     )?;
     Ok(group.required())
 }
 
+/// A host that OCSF takes no hostname for has another name.
 fn destination(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
     let hosts = || rows.iter().map(|row| row.what.sighting.host.as_deref());
     Column::group(
@@ -268,14 +256,14 @@ fn unmapped(rows: &[Row<'_, Record>]) -> Result<Column, ArrowError> {
         23,
         "unmapped",
         vec![
-            Column::text(180, "trust", keys().map(|key| Some(trust(key.trust)))),
+            Column::text(180, "trust", keys().map(|key| Some(names::trust(key.trust)))),
             Column::text(181, "signer", signer),
             Column::text(182, "leased_to", passed_on),
-            Column::text(183, "access", keys().map(|key| key.named.access.map(access))),
-            Column::text(184, "plane", keys().map(|key| key.named.plane.map(plane))),
-            Column::text(185, "basis", keys().map(|key| key.named.basis.map(basis))),
-            Column::text(186, "named_by", keys().map(|key| key.named.by.map(named_by))),
-            Column::text(187, "why", records().map(|it| Some(why(it.why)))),
+            Column::text(183, "access", keys().map(|key| key.named.access.map(names::access))),
+            Column::text(184, "plane", keys().map(|key| key.named.plane.map(names::plane))),
+            Column::text(185, "basis", keys().map(|key| key.named.basis.map(names::basis))),
+            Column::text(186, "named_by", keys().map(|key| key.named.by.map(names::named_by))),
+            Column::text(187, "why", records().map(|it| Some(names::why(it.why)))),
             Column::number(188, "longest_ms", longest),
             Column::text(189, "unnamed", records().map(unnamed)),
         ],
@@ -342,54 +330,6 @@ fn is_hostname(text: &str) -> bool {
             && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
     };
     text.split('.').all(label)
-}
-
-fn trust(trust: Trust) -> &'static str {
-    match trust {
-        Trust::Monitoring => "monitoring",
-        Trust::Shim => "shim",
-    }
-}
-
-fn access(access: Access) -> &'static str {
-    match access {
-        Access::List => "list",
-        Access::Read => "read",
-        Access::Tagging => "tagging",
-        Access::Write => "write",
-        Access::Permissions => "permissions",
-    }
-}
-
-fn plane(plane: Plane) -> &'static str {
-    match plane {
-        Plane::Data => "data",
-        Plane::Management => "management",
-    }
-}
-
-fn basis(basis: Basis) -> &'static str {
-    match basis {
-        Basis::Listed => "listed",
-        Basis::Assumed => "assumed",
-    }
-}
-
-fn named_by(by: NamedBy) -> &'static str {
-    match by {
-        NamedBy::Arn => "arn",
-        NamedBy::Url => "url",
-        NamedBy::Bare => "bare",
-        NamedBy::Alias => "alias",
-    }
-}
-
-fn why(why: Why) -> &'static str {
-    match why {
-        Why::First => "first",
-        Why::Repeats => "repeats",
-        Why::Evicted => "evicted",
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,6 @@ SELECT
     c.http_request['user_agent'] AS user_agent,
     coalesce(c.dst_endpoint['hostname'], c.dst_endpoint['name']) AS endpoint,
     c.unmapped['longest_ms'] AS longest_ms,
-    c.src_endpoint['name'] AS host,
+    coalesce(c.src_endpoint['hostname'], c.src_endpoint['name']) AS host,
     c.metadata['uid'] AS event_id
 FROM ocsf_calls c

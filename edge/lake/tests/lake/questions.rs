@@ -256,3 +256,30 @@ async fn rows_can_be_had_as_json_csv_and_cells() {
     assert_eq!(text(csv(&rows, false).unwrap()).lines().count(), 1);
     assert_eq!(lake::cells(&rows).unwrap()[0][2], "unknown");
 }
+
+/// What it is given can go to another thread, as servers want.
+fn goes_anywhere<T: Send>(_: &T) {}
+
+#[tokio::test]
+async fn everything_that_waits_can_wait_on_any_thread() {
+    let told = Told::new();
+    let engine = Engine::new(told.lake.clone(), Limits::default());
+    goes_anywhere(&told.lake.seal(Vec::new()));
+    goes_anywhere(&told.lake.compact(&told.manifest.0));
+    goes_anywhere(&told.lake.remove("a"));
+    goes_anywhere(&told.lake.orphans(&told.manifest, noon(), jiff::SignedDuration::ZERO));
+    goes_anywhere(&engine.query("SELECT 1", noon(), &told.manifest));
+    let mut answer = engine.query("SELECT 1", noon(), &told.manifest).await.unwrap();
+    goes_anywhere(&answer.next());
+    goes_anywhere(&answer.rest());
+    // Within another future as well, which is more than each on its own.
+    let told = std::sync::Arc::new(told);
+    let asked = tokio::spawn(async move {
+        let mut answer = engine.query("SELECT 1", noon(), &told.manifest).await.unwrap();
+        let rows = answer.rest().await.unwrap().len();
+        told.lake.seal(Vec::new()).await.unwrap();
+        told.lake.compact(&told.manifest.0).await.unwrap();
+        rows
+    });
+    assert_eq!(asked.await.unwrap(), 1);
+}
