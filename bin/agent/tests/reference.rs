@@ -36,8 +36,9 @@ fn check(heading: &str, section: &str, but: &[&str]) {
 
 #[test]
 fn the_reference_has_every_key_of_the_file_and_no_other() {
-    let sections =
-        ["metadata", "host", "sts", "issuer", "server", "log", "admin", "docker", "binding"];
+    let sections = [
+        "metadata", "host", "sts", "issuer", "server", "log", "admin", "calls", "docker", "binding",
+    ];
     check("## The file itself", "", &sections);
     check("## `[metadata]`", "[metadata]", &["redirect"]);
     check("### `[metadata.redirect]`", "[metadata.redirect]", &[]);
@@ -47,6 +48,7 @@ fn the_reference_has_every_key_of_the_file_and_no_other() {
     check("## `[server]`", "[server]", &[]);
     check("## `[log]`", "[log]", &[]);
     check("## `[admin]`", "[admin]", &[]);
+    check("## `[calls]`", "[calls]", &[]);
     check("## `[docker]`", "[docker]", &[]);
     check("## `[[binding]]`", "[[binding]]", &[]);
     check("### `match = { … }`", "[[binding]]\n[binding.match]", &[]);

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
+mod delivered;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod programs;

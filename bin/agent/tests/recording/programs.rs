@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use crate::stage::{name, of_kind, on_stage, recorded, status, until};
 
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Lets a program have a shim, by what is set beside it alone.
-fn dressed(client: Client, tools: &Tools, program: Invocation) -> Invocation {
+pub(crate) fn dressed(client: Client, tools: &Tools, program: Invocation) -> Invocation {
     match client {
         Client::Python => program.program(Shim::Python.hook(tools).unwrap()),
         Client::Java => {
@@ -33,7 +33,7 @@ fn dressed(client: Client, tools: &Tools, program: Invocation) -> Invocation {
     }
 }
 
-fn needs(client: Client, tools: &Tools) -> Vec<Result<PathBuf, Missing>> {
+pub(crate) fn needs(client: Client, tools: &Tools) -> Vec<Result<PathBuf, Missing>> {
     match client {
         Client::Java => {
             vec![tools.java(), tools.java_client().map(PathBuf::from), tools.java_shim()]
@@ -45,7 +45,7 @@ fn needs(client: Client, tools: &Tools) -> Vec<Result<PathBuf, Missing>> {
 }
 
 /// A workload that the agent serves.
-fn served(stage: &Stage, name: &str) -> Workload {
+pub(crate) fn served(stage: &Stage, name: &str) -> Workload {
     let workload = stage.workload(name).unwrap();
     until("the namespace is served", || {
         let status = stage.agent.command(&["status"]).unwrap();

@@ -265,6 +265,11 @@ const COVERAGE: Columns = &[
     ("attempts", "those that were attempts of a call"),
     ("lost", "those that are in no record, for whatever reason"),
     ("held", "those that had no end yet, the last time the agent told of it"),
+    (
+        "cut_off",
+        "streams that ended without a last word: what their processes held is lost, and nobody knows how much",
+    ),
+    ("crashes", "runs of the agent that ended so"),
     ("lost_kernel_drop", "the kernel had no room for a datagram"),
     ("lost_malformed", "the line could not be read"),
     ("lost_over_quota", "the sender had used up what it may send"),

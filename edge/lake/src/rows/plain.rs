@@ -72,6 +72,8 @@ pub(super) fn coverage(rows: &[Row<'_, Covered>]) -> Result<RecordBatch, ArrowEr
         Column::count(8, "folded", ended(End::Folded)),
         Column::count(9, "attempts", ended(End::Attempt)),
         Column::count(10, "held", covered().map(|it| it.held)),
+        Column::count(11, "cut_off", covered().map(|it| it.cut_off)),
+        Column::count(12, "crashes", covered().map(|it| it.crashes)),
     ];
     for (id, loss) in (LOSSES..).zip(Loss::ALL) {
         let name = format!("lost_{}", loss.as_str().replace('-', "_"));

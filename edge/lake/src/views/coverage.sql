@@ -11,6 +11,8 @@ SELECT
         + lost_spool_damaged + lost_shim_full + lost_shim_long + lost_shim_error + lost_shim_off
         + lost_shim_other) AS lost,
     last_value(held ORDER BY "to", seq) AS held,
+    sum(cut_off) AS cut_off,
+    sum(crashes) AS crashes,
     sum(lost_kernel_drop) AS lost_kernel_drop,
     sum(lost_malformed) AS lost_malformed,
     sum(lost_over_quota) AS lost_over_quota,

@@ -185,7 +185,15 @@ fn entry() -> impl Strategy<Value = Entry> {
             coverage.ended(End::Stored, stored);
             coverage.ended(End::Lost(loss), lost);
             let to = from + jiff::SignedDuration::from_secs(60);
-            Entry::Covered(Covered { from, to, coverage, refusals: Refusals::default(), held })
+            Entry::Covered(Covered {
+                from,
+                to,
+                coverage,
+                refusals: Refusals::default(),
+                held,
+                cut_off: 0,
+                crashes: 0,
+            })
         });
     prop_oneof![6 => record().prop_map(Entry::Calls), 1 => leased, 1 => heard, 1 => covered]
 }

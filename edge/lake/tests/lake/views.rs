@@ -249,7 +249,15 @@ fn covered(from: &str, stored: u64, lost: u64, held: u64) -> Entry {
     coverage.ended(End::Stored, stored);
     coverage.ended(End::Lost(Loss::SpoolFull), lost);
     let to = at(from) + jiff::SignedDuration::from_mins(1);
-    Entry::Covered(Covered { from: at(from), to, coverage, refusals: Refusals::default(), held })
+    Entry::Covered(Covered {
+        from: at(from),
+        to,
+        coverage,
+        refusals: Refusals::default(),
+        held,
+        cut_off: 0,
+        crashes: 0,
+    })
 }
 
 #[tokio::test]
@@ -282,7 +290,15 @@ async fn every_loss_has_a_column() {
         let mut coverage = Coverage::default();
         coverage.never_came(loss, 1 << index);
         let (from, to) = (at("2026-11-25T10:00:00Z"), at("2026-11-25T10:01:00Z"));
-        Entry::Covered(Covered { from, to, coverage, refusals: Refusals::default(), held: 0 })
+        Entry::Covered(Covered {
+            from,
+            to,
+            coverage,
+            refusals: Refusals::default(),
+            held: 0,
+            cut_off: 0,
+            crashes: 0,
+        })
     });
     let told = Told::of(entries.collect()).await;
     told.check("SELECT sent, lost FROM coverage", &["2047 2047"]).await;
