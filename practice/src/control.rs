@@ -84,8 +84,7 @@ impl Control {
     /// [`ControlError`], with what the part that failed said.
     pub fn start(folder: &Path, issuer: &str, hear: Hear) -> Result<Self, ControlError> {
         let plan = Plan::new(built("rolecall-server")?, folder.join("server"))?;
-        // Whoever watches does not wait ten seconds for each call.
-        plan.write(issuer, "[lake]\nseal_s = 1\n")?;
+        plan.write(issuer, "")?;
         let control = Self { server: plan.start()?, folder: folder.to_owned(), hear };
         let unsaid = |command, what| ControlError::Unsaid { command, what };
         let first = control.server.first_admin();

@@ -7,7 +7,6 @@
 //! INVARIANT (OrdersAreProven): settings follow from a text alone that was signed with a key learnt over a
 //! proven connection, for this very host, and newer than what was obeyed before.
 
-pub mod delivery;
 pub mod identity;
 pub mod joining;
 pub mod line;
@@ -18,7 +17,6 @@ mod tokens;
 pub mod told;
 pub mod workloads;
 
-pub use delivery::Delivery;
 pub use identity::{Identity, IdentityError};
 pub use line::{Control, Line};
 pub use obedience::{Disobeyed, Judged, Obedience, Obeyed, OrdersKeys};

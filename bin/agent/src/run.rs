@@ -32,7 +32,7 @@ use crate::{
     config::{
         CallsSection, Config, ConfigError, IssuerSection, ObjectKeys, OnStop, SigningAlgorithm,
     },
-    control::{Control, Delivery, Line, line::OpenError},
+    control::{Control, Line, line::OpenError},
     engine::{Engine, Standing},
     explain,
     fetch::{Fetcher, Signer},
@@ -106,8 +106,6 @@ struct Agent {
     places: Arc<Places>,
     /// What records calls, where the file says so, and its threads.
     calls: Option<Arc<Calls>>,
-    /// What brings them to the server, where there is one.
-    delivery: Option<Arc<Delivery>>,
     threads: Mutex<Option<Threads>>,
     /// For the thread of the operator's commands, which is none of the runtime's.
     runtime: tokio::runtime::Handle,
@@ -235,9 +233,6 @@ impl Agent {
             places.record(Arc::clone(calls));
         }
         let threads = Mutex::new(threads);
-        let delivery = control.as_ref().zip(calls.as_ref()).map(|(control, calls)| {
-            Arc::new(Delivery::new(Arc::clone(control), Arc::clone(calls.store())))
-        });
         Ok(Arc::new(Self {
             reloader,
             control,
@@ -247,7 +242,6 @@ impl Agent {
             kernel,
             places,
             calls,
-            delivery,
             threads,
             runtime,
         }))
@@ -270,9 +264,6 @@ impl Agent {
             report("not every namespace was tried yet; the agent goes on without waiting");
         }
         if let Some(line) = self.line() {
-            if let Some(delivery) = &self.delivery {
-                tasks.spawn(Arc::clone(delivery).run(line.seed));
-            }
             tasks.spawn(line.run());
         }
         notify_supervisor("READY=1");
@@ -522,11 +513,7 @@ impl Agent {
                 status.insert("server".to_owned(), control.status());
             }
             if let Some(calls) = &self.calls {
-                let mut told = self.runtime.block_on(calls.status());
-                if let (Value::Object(told), Some(delivery)) = (&mut told, &self.delivery) {
-                    told.insert("delivery".to_owned(), delivery.status());
-                }
-                status.insert("calls".to_owned(), told);
+                status.insert("calls".to_owned(), self.runtime.block_on(calls.status()));
             }
         }
         status
@@ -567,7 +554,8 @@ fn record(
     let place = store::Place {
         folder: Folder::open(&config.data)?,
         budget_bytes: section.spool_mib << 20,
-        server: config.server.is_some(),
+        // No server takes them yet.
+        server: false,
     };
     let (calls, threads) = ear::start(settings, place, judge)?;
     Ok((Arc::new(calls), threads))

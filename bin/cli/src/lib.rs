@@ -6,7 +6,6 @@
 mod apps;
 mod bind;
 mod book;
-mod calls;
 mod check;
 mod doctor;
 mod host;
@@ -81,9 +80,6 @@ enum Command {
     /// The record of everything that the server did.
     #[command(subcommand)]
     Ledger(book::Ledger),
-    /// Calls: which AWS calls workloads made, on what, and what became of them.
-    #[command(subcommand)]
-    Calls(calls::Calls),
     /// Policies: what people may do.
     #[command(subcommand)]
     Policies(policies::Policies),
@@ -194,7 +190,6 @@ async fn ask(command: &Command, place: &Place, output: Output) -> Result<Done, F
         Command::Hosts(hosts) => hosts.execute(&line()?).await,
         Command::Issuer(issuer) => issuer.with_server(place, output).await,
         Command::Ledger(ledger) => ledger.execute(place, output).await,
-        Command::Calls(calls) => calls.execute(&line()?).await,
         Command::Policies(policies) => policies.execute(&line()?).await,
         Command::People(people) => people.execute(&line()?).await,
         Command::Doctor(doctor) => doctor.execute(place, output).await,

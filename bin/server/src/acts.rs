@@ -6,7 +6,6 @@
 pub mod agents;
 pub mod applications;
 pub mod bindings;
-pub mod calls;
 pub mod explain;
 pub mod groups;
 pub mod hosts;
@@ -118,9 +117,6 @@ pub fn routes(routes: Routes) -> Routes {
         .person::<api::ledger::MakeCheckpoint>(ledger::make_checkpoint)
         .person::<api::ledger::ReadLedgerKey>(ledger::keys)
         .person::<api::explain::Explain>(explain::explain)
-        .agent::<api::calls::SendFrames>(calls::send)
-        .person::<api::calls::QueryCalls>(calls::query)
-        .person::<api::calls::ListSenders>(calls::senders)
 }
 
 #[cfg(test)]

@@ -48,9 +48,6 @@ pub struct Config {
     /// AWS, for the issuer's keys in KMS and for hosts that join as their role.
     #[serde(default)]
     pub aws: AwsSection,
-    /// Where calls are kept.
-    #[serde(default)]
-    pub lake: LakeSection,
     /// What one caller may take.
     #[serde(default)]
     pub limits: LimitsSection,
@@ -135,44 +132,6 @@ pub struct AwsSection {
     pub region: Option<Region>,
     /// Another address than AWS's own, for practice clouds. Hosts may then join by its STS as well.
     pub endpoint: Option<String>,
-}
-
-/// `[lake]`: where calls are kept, and for how long.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LakeSection {
-    /// A folder. With SQLite it is `lake` in `data` where absent; with PostgreSQL it must be one that all replicas see.
-    pub folder: Option<PathBuf>,
-    /// A bucket, in place of a folder.
-    pub bucket: Option<BucketSection>,
-    /// How long frames of many hosts are gathered before they are stored together, in seconds, 1 to 60. As long is a call unseen.
-    pub seal_s: Bounded<1, 60, 10>,
-    /// After how many days calls are forgotten, 1 to 3,650.
-    pub keep_days: Bounded<1, 3650, 400>,
-    /// How many KiB of frames a second are taken from one host, as a mean, 16 to 1,048,576.
-    pub host_kib_per_s: Bounded<16, 1_048_576, 512>,
-    /// How much memory one question may take, in MiB, 32 to 65,536.
-    pub query_memory_mib: Bounded<32, 65_536, 512>,
-    /// How many questions are answered at once, 1 to 64.
-    pub queries_at_once: Bounded<1, 64, 2>,
-}
-
-/// `[lake.bucket]`: a bucket of S3, or of what speaks as S3 does.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BucketSection {
-    /// Its name.
-    pub name: String,
-    /// What all names in it begin with; nothing where absent.
-    #[serde(default)]
-    pub prefix: String,
-    /// Its region.
-    #[serde(deserialize_with = "parsed")]
-    pub region: Region,
-    /// Another address than AWS's own.
-    pub endpoint: Option<String>,
-    /// A file of two lines, access key id and secret; the machine's own credentials where absent.
-    pub key_file: Option<PathBuf>,
 }
 
 /// `[limits]`: what one caller may take.
@@ -296,12 +255,6 @@ impl Config {
             let reason = "a certificate and its key come together: `certificate_key_file`";
             return Err(("certificate_file", reason.to_owned()));
         }
-        if self.lake.folder.is_some() && self.lake.bucket.is_some() {
-            return Err((
-                "folder",
-                "calls are kept in a folder or in a bucket, not in both".to_owned(),
-            ));
-        }
         if self.database.url.is_some() && self.database.url_file.is_some() {
             return Err(("url_file", "`url` says where the database is already".to_owned()));
         }
@@ -424,14 +377,6 @@ fn postgres<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretText>, D:
         return Err(D::Error::custom("the database's URL must begin with `postgres://`"));
     }
     Ok(Some(url))
-}
-
-fn parsed<'de, D, T>(from: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
 fn parsed_option<'de, D, T>(from: D) -> Result<Option<T>, D::Error>

@@ -19,7 +19,6 @@ pub mod http;
 pub mod issuer_keys;
 pub mod knowledge;
 pub mod known;
-pub mod lake;
 pub mod login;
 pub mod mint;
 pub mod orders;

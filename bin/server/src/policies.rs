@@ -287,35 +287,16 @@ mod tests {
     fn the_shipped_groups_may_what_they_are_for() {
         use Action::{
             FlipSwitch, ManageApplications, ManageHosts, ManageIssuer, ManagePeople,
-            ManagePolicies, ProposeBinding, ReadCalls, ReadLedger, ReviewBinding, View,
+            ManagePolicies, ProposeBinding, ReadLedger, ReviewBinding, View,
         };
         let rows: [(&str, &[Action]); 5] = [
             ("viewer", &[View]),
             ("owner", &[View]),
             (
                 "operator",
-                &[
-                    View,
-                    ManageApplications,
-                    ProposeBinding,
-                    ReviewBinding,
-                    FlipSwitch,
-                    ManageHosts,
-                    ReadCalls,
-                ],
+                &[View, ManageApplications, ProposeBinding, ReviewBinding, FlipSwitch, ManageHosts],
             ),
-            (
-                "security",
-                &[
-                    View,
-                    ReviewBinding,
-                    FlipSwitch,
-                    ManageHosts,
-                    ManageIssuer,
-                    ReadLedger,
-                    ReadCalls,
-                ],
-            ),
+            ("security", &[View, ReviewBinding, FlipSwitch, ManageHosts, ManageIssuer, ReadLedger]),
             ("admin", Action::ALL),
         ];
         for (group, may) in rows {
@@ -341,10 +322,6 @@ mod tests {
             application(Some("team-a"), "prod"),
             false,
         );
-        let read = Action::ReadCalls;
-        check(SHIPPED, &["owner", "team-a"], read, application(Some("team-a"), "prod"), true);
-        check(SHIPPED, &["owner", "team-a"], read, application(Some("team-b"), "prod"), false);
-        check(SHIPPED, &["viewer", "team-a"], read, application(Some("team-a"), "prod"), false);
         check(SHIPPED, &["operator"], Action::ManageHosts, host(), true);
         check(SHIPPED, &["viewer"], Action::ManageHosts, host(), false);
     }

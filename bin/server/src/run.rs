@@ -18,7 +18,6 @@ use crate::{
     config::Config,
     found::{self, Found, FoundError},
     http::{self, Door, OwnCertificate, RequestLog, Table, Unrouted, Writer},
-    lake::{Sealer, Waters},
     login::Provider,
     mint::Minter,
     publish, report,
@@ -39,9 +38,6 @@ pub enum StartError {
     /// The server's certificate cannot be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// Calls cannot be kept.
-    #[error("[lake]: {0}")]
-    Lake(#[from] ::lake::LakeError),
     /// TLS cannot be spoken.
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -83,7 +79,6 @@ pub struct Replica {
     doors: Vec<(TcpListener, Door, Purpose)>,
     own: Arc<OwnCertificate>,
     minter: Minter,
-    sealer: Option<Sealer>,
     table: Arc<Table>,
     writer: Writer,
 }
@@ -155,7 +150,6 @@ impl Replica {
         let opened = RequestLog::open(config.log.requests.as_deref());
         let what = "the request log";
         let (log, writer) = opened.map_err(|source| StartError::System { what, source })?;
-        let (waters, sealer) = Waters::open(&config)?.unzip();
         let (works, minter) = Works::open(&config, &state, &seal, &clock).await?;
         let mut act = state.act().await?;
         let detail = json!({ "version": VERSION, "api": api.to_string() });
@@ -163,10 +157,10 @@ impl Replica {
         act.record(draft.map_err(StateError::from)?, clock.now()).await?;
         act.renew_revision();
         act.commit(clock.now()).await?;
-        let parts = Parts { config, clock, state, seal, authority, works, waters, log, provider };
+        let parts = Parts { config, clock, state, seal, authority, works, log, provider };
         let server = Arc::new(Server::new(parts)?);
         works::first_key(&server).await?;
-        Ok(Self { server, api, issuer, first_admin, doors, own, minter, sealer, table, writer })
+        Ok(Self { server, api, issuer, first_admin, doors, own, minter, table, writer })
     }
 
     /// Tells the operator what is needed to reach it.
@@ -181,7 +175,7 @@ impl Replica {
     /// Serves until the server stops; then finishes what is in flight. Answers the request log's writer, which ends
     /// once nobody uses the server any more.
     pub async fn serve(self) -> Writer {
-        let Self { server, doors, own, minter, sealer, table, writer, .. } = self;
+        let Self { server, doors, own, minter, table, writer, .. } = self;
         let mut tasks = tokio::task::JoinSet::new();
         for (listener, door, purpose) in doors {
             let (server, table) = (Arc::clone(&server), Arc::clone(&table));
@@ -192,18 +186,11 @@ impl Replica {
         }
         let chores = tokio::spawn(vital(works::chores(Arc::clone(&server))));
         let minting = tokio::spawn(vital(minter.run()));
-        let sealing = sealer.map(|sealer| {
-            tokio::spawn(vital(sealer.run(server.state.clone(), server.clock.clone())))
-        });
         let renewing = tokio::spawn(vital(renew(Arc::clone(&server), own)));
         while tasks.join_next().await.is_some() {}
         // Only now, so that a token which was asked for before is still minted.
         minting.abort();
         renewing.abort();
-        // What was offered is answered; nobody waits any more.
-        if let Some(sealing) = sealing {
-            sealing.abort();
-        }
         // It ends because the server stops; where its code panicked, nobody is left to ask.
         let _ = chores.await;
         server.state.close().await;

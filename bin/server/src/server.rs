@@ -19,7 +19,6 @@ use crate::{
     fault::{OrProblem, internal},
     health::Looked,
     http::{Rate, RequestLog},
-    lake::Waters,
     login::Provider,
     permit::{Acting, Leave},
     policies::{Answer, Policies, Question, SHIPPED},
@@ -44,8 +43,6 @@ pub struct Server {
     pub authority: Authority,
     /// What does the work: knowledge, orders, tokens and the issuer.
     pub works: Works,
-    /// What it has of the lake; nothing where its file names no place for calls.
-    pub waters: Option<Arc<Waters>>,
     /// When it started.
     pub started: Timestamp,
     /// The policies that it knows; those in force are looked up at every request of a person.
@@ -67,7 +64,6 @@ pub(crate) struct Parts {
     pub seal: Arc<Seal>,
     pub authority: Authority,
     pub works: Works,
-    pub waters: Option<Waters>,
     pub log: RequestLog,
     pub provider: Option<Provider>,
 }
@@ -78,7 +74,7 @@ impl Server {
     /// # Errors
     /// When the shipped policies cannot be read, which is a mistake of the program.
     pub(crate) fn new(parts: Parts) -> Result<Self, Problem> {
-        let Parts { config, clock, state, seal, authority, works, waters, log, provider } = parts;
+        let Parts { config, clock, state, seal, authority, works, log, provider } = parts;
         let shipped = Policies::parse(0, SHIPPED).map_err(|error| internal(&error))?;
         let (started, limits) = (clock.now(), config.limits);
         Ok(Self {
@@ -88,7 +84,6 @@ impl Server {
             seal,
             authority,
             works,
-            waters: waters.map(Arc::new),
             started,
             policies: RwLock::new(Arc::new(shipped)),
             rate: Rate::new(limits.open_per_s.get(), limits.open_burst.get()),

@@ -16,7 +16,6 @@ use crate::{
     fault::OrProblem,
     issuer_keys::Opener,
     known::Refresher,
-    lake,
     mint::{Mint, Minter, Terms},
     orders::OrdersDesk,
     own_keys::{self, own_key},
@@ -36,12 +35,6 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How often what is over is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
-
-/// How often the lake's small segments are merged and old ones forgotten.
-const HOUSE_EVERY: Duration = Duration::from_secs(60);
-
-/// How often is looked for files that were written and never published.
-const ORPHANS_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How long AWS has for one answer.
 const AWS_PATIENCE: Duration = Duration::from_secs(5);
@@ -125,8 +118,6 @@ pub async fn chores(server: Arc<Server>) {
         () = every(KEEP_EVERY, "the issuer's keys", held(), keep) => {}
         () = every(CHECKPOINT_EVERY, "a checkpoint", held(), checkpoint) => {}
         () = every(PRUNE_EVERY, "what is over", held(), prune) => {}
-        () = every(HOUSE_EVERY, "the lake's segments", held(), keep_house) => {}
-        () = every(ORPHANS_EVERY, "the lake's orphans", held(), remove_orphans) => {}
         () = server.stopping() => {}
     }
     if let Err(problem) = acts::ledger::checkpoint_by_itself(&server).await {
@@ -174,20 +165,6 @@ async fn checkpoint(server: Arc<Server>) -> Result<(), Problem> {
 
 async fn prune(server: Arc<Server>) -> Result<(), Problem> {
     server.state.prune(server.clock.now()).await.or_problem().map(drop)
-}
-
-async fn keep_house(server: Arc<Server>) -> Result<(), Problem> {
-    match &server.waters {
-        Some(waters) => lake::keep_house(&server, waters).await,
-        None => Ok(()),
-    }
-}
-
-async fn remove_orphans(server: Arc<Server>) -> Result<(), Problem> {
-    match &server.waters {
-        Some(waters) => lake::remove_orphans(&server, waters).await,
-        None => Ok(()),
-    }
 }
 
 /// Forgets what revoked hosts were told.

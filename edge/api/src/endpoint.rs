@@ -140,8 +140,6 @@ pub enum Action {
     ManageIssuer,
     /// Read the ledger.
     ReadLedger,
-    /// Ask which calls were made.
-    ReadCalls,
     /// Say who is in which group, and shut people out.
     ManagePeople,
     /// Change the policies themselves.
@@ -159,7 +157,6 @@ impl Action {
         Self::ManageHosts,
         Self::ManageIssuer,
         Self::ReadLedger,
-        Self::ReadCalls,
         Self::ManagePeople,
         Self::ManagePolicies,
     ];
@@ -175,7 +172,6 @@ impl Action {
             Self::ManageHosts => "ManageHosts",
             Self::ManageIssuer => "ManageIssuer",
             Self::ReadLedger => "ReadLedger",
-            Self::ReadCalls => "ReadCalls",
             Self::ManagePeople => "ManagePeople",
             Self::ManagePolicies => "ManagePolicies",
         }

@@ -1,8 +1,8 @@
 //! Every endpoint there is.
 
 use crate::{
-    Described, agents, applications, bindings, calls, explain, health, hosts, issuer, joining,
-    ledger, login, people, policies, switch, trust, workloads,
+    Described, agents, applications, bindings, explain, health, hosts, issuer, joining, ledger,
+    login, people, policies, switch, trust, workloads,
 };
 
 /// Every endpoint. What is not here is not served, not called and not documented.
@@ -67,7 +67,4 @@ pub static ENDPOINTS: &[Described] = &[
     Described::of::<policies::PutPolicies>(),
     Described::of::<policies::DryRunPolicies>(),
     Described::of::<explain::Explain>(),
-    Described::of::<calls::SendFrames>(),
-    Described::of::<calls::QueryCalls>(),
-    Described::of::<calls::ListSenders>(),
 ];

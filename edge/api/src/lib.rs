@@ -28,7 +28,6 @@ mod within;
 pub mod agents;
 pub mod applications;
 pub mod bindings;
-pub mod calls;
 pub mod client;
 pub mod document;
 pub mod explain;

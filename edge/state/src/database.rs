@@ -37,10 +37,8 @@ pub(crate) enum Purpose {
 }
 
 /// The tables, as text for SQLite.
-const TABLES: &[(i64, &str, &str)] = &[
-    (1, "tables", include_str!("../migrations/0001_tables.sql")),
-    (2, "calls", include_str!("../migrations/0002_calls.sql")),
-];
+const TABLES: &[(i64, &str, &str)] =
+    &[(1, "tables", include_str!("../migrations/0001_tables.sql"))];
 /// Where it is noted which of them were made. No other program's database has it.
 const MADE: &str = "rolecall_migrations";
 /// The longest that PostgreSQL works on one statement, in milliseconds.

@@ -8,7 +8,6 @@
 //! - [`Reading`] is one picture of it; [`Reading::knowledge`] is all that decides.
 //! - [`Act`] changes it. Acts are serial over all servers: each takes the ledger's lock first. The entries of an
 //!   act and its changes are one transaction, and one that changes something without an entry is refused.
-//! - [`State::publish`] puts segments into the lake's manifest and moves watermarks, at once.
 //! - What hosts see, what expires and what a person is in the middle of is no act. It takes no lock.
 //!
 //! INVARIANT (Chain): the ledger's entries are numbered from 1 without a gap, each follows the one before, and
@@ -51,7 +50,6 @@ mod hosts;
 mod keys;
 mod knowledge;
 mod link;
-mod manifest;
 mod people;
 mod positions;
 mod reading;
@@ -68,7 +66,6 @@ pub use error::StateError;
 pub use hosts::{GroupRow, HostRow, JoinRuleRow, JoinTokenKey, JoinTokenRow};
 pub use keys::{IssuerKeyRow, SealedRow};
 pub use knowledge::Knowledge;
-pub use manifest::{Move, Published, SegmentFilter, SegmentRow, WatermarkRow};
 pub use people::{
     DECISIONS_KEPT, DecisionRow, LoginRow, PersonRow, PolicyRow, REPORTS_KEPT, SessionRow,
 };

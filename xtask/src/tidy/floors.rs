@@ -23,7 +23,6 @@ const FLOORS: &[Floor] = &[
     ("edge/disk", &["core/issuer", "core/secret"]),
     // Frames are bytes to it.
     ("edge/spool", &[]),
-    ("edge/lake", &["core/calls", "core/cloud", "core/workload"]),
     // A row and its ledger entry are one transaction, so the chain is linked where rows are written.
     ("edge/state", &["core/cloud", "core/secret", "core/ledger"]),
     ("edge/api", &["core/cloud", "core/secret", "core/workload"]),
@@ -54,10 +53,6 @@ const FLOORS: &[Floor] = &[
             "core/issuer",
             "core/credentials",
             "core/ledger",
-            // What hosts send: frames of their spools, with calls in them.
-            "core/calls",
-            "edge/spool",
-            "edge/lake",
             "edge/aws",
             "edge/disk",
             "edge/state",

@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
-mod delivered;
-#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod programs;

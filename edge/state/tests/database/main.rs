@@ -7,8 +7,6 @@ mod crashes;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
-mod manifest;
-#[cfg(test)]
 mod once;
 #[cfg(test)]
 mod opening;
