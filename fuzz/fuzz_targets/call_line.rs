@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use calls::{Coverage, End, Event, Fold, Key, Line, Loss, Names, Needs, Objects, Sighting, Signer, Tell};
+use calls::{
+    Coverage, End, Event, Fold, Key, Line, Loss, Names, Needs, Objects, Sighting, Signer, Tell,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagram: &[u8]| {

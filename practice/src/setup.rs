@@ -270,7 +270,7 @@ pub fn go_shim(progress: Progress<'_>) -> Result<(), SetupError> {
     progress("fetching the modules of sdk/go");
     for folder in ["", "tests", "tests/programs/old"] {
         let fetch = crate::shims::go(&tools)?.args(["mod", "download"]);
-        fetch.folder(&sources.join(folder)).run(LONG)?.success()?;
+        fetch.folder(sources.join(folder)).run(LONG)?.success()?;
     }
     progress("building the Go client with its shim");
     let out = tools.folder().join("go-shim");

@@ -81,7 +81,7 @@ impl Shim {
             Self::Go => {
                 let test = |folder: PathBuf| {
                     let test = go(tools).map(|go| go.args(["test", "-count=1", "./..."]));
-                    test.map(|test| test.folder(&folder))
+                    test.map(|test| test.folder(folder))
                 };
                 let moto = tools.moto()?;
                 Ok(vec![
