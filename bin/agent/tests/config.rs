@@ -82,7 +82,8 @@ fn a_misspelt_key_is_an_error_that_lists_the_right_ones() {
     check_more(
         "[logs]\n",
         ":11:2: unknown field `logs`, expected one of `data`, `region`, \
-        `metadata`, `host`, `sts`, `issuer`, `server`, `log`, `admin`, `docker`, `binding`",
+        `metadata`, `host`, `sts`, `issuer`, `server`, `log`, `admin`, `calls`, `docker`, \
+        `binding`",
     );
 }
 
@@ -100,6 +101,19 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
         "[metadata]\nredirect = { port = 0 }\n",
         ":12:21: invalid value: integer `0`, expected a nonzero u16",
     );
+}
+
+#[test]
+fn numbers_of_the_recording_of_calls_have_bounds_and_units() {
+    let cases = [
+        ("spool_mib = 1", "`spool_mib` must be 16 to 1048576 MiB"),
+        ("table_mib = 0", "`table_mib` must be 1 to 4096 MiB"),
+        ("count_s = 0", "`count_s` must be 1 to 3600 seconds"),
+        ("lines_per_second = 1", "`lines_per_second` must be 10 to 10000000 lines a second"),
+    ];
+    for (line, reason) in cases {
+        check_more(&format!("[calls]\n{line}\n"), &format!(":12:1: {reason}"));
+    }
 }
 
 #[test]
